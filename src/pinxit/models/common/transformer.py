@@ -1,0 +1,92 @@
+"""The transformer inside the U-Net: image positions attend to each other, then to the text (Rombach et al. 2022, 3.3)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from pinxit.nn import GEGLU, Conv2d, GroupNorm, LayerNorm, Linear, attention
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention from `x` [B,L,C] to `context` [B,S,context]; to itself when there is none."""
+
+    def __init__(self, width: int, *, heads: int, context: int | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_q = Linear(width, width, bias=False)
+        self.to_k = Linear(context or width, width, bias=False)
+        self.to_v = Linear(context or width, width, bias=False)
+        self.to_out = nn.Sequential(Linear(width, width), nn.Identity())
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        source = x if context is None else context
+        return self.to_out(attention(self.to_q(x), self.to_k(source), self.to_v(source), self.heads))
+
+
+class FeedForward(nn.Module):
+    """The gated feed-forward layer, four times as wide inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(GEGLU(width, 4 * width), nn.Identity(), Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention, cross-attention, feed-forward; each pre-normalised and residual.
+
+    With `cross_only` the first attention, too, looks at the text (the x4 upscaler's larger levels).
+    """
+
+    def __init__(self, width: int, *, heads: int, context: int, cross_only: bool) -> None:
+        super().__init__()
+        self.cross_only = cross_only
+        self.attn1 = CrossAttention(width, heads=heads, context=context if cross_only else None)
+        self.ff = FeedForward(width)
+        self.attn2 = CrossAttention(width, heads=heads, context=context)
+        self.norm1 = LayerNorm(width)
+        self.norm2 = LayerNorm(width)
+        self.norm3 = LayerNorm(width)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        x = x + self.attn1(self.norm1(x), context if self.cross_only else None)
+        x = x + self.attn2(self.norm2(x), context)
+        return x + self.ff(self.norm3(x))
+
+
+class SpatialTransformer(nn.Module):
+    """Image features [B,C,H,W] as H*W tokens through `depth` transformer blocks, added to the input.
+
+    The projections in and out are 1x1 convolutions in SD 1.x and linear layers (`linear`) from SD 2 on.
+    """
+
+    def __init__(
+        self, channels: int, *, heads: int, depth: int, context: int, linear: bool, cross_only: bool = False
+    ) -> None:
+        super().__init__()
+        self.linear = linear
+        self.norm = GroupNorm(channels, eps=1e-6)
+        self.proj_in: nn.Module = Linear(channels, channels) if linear else Conv2d(channels, channels, 1)
+        self.transformer_blocks = nn.ModuleList(
+            TransformerBlock(channels, heads=heads, context=context, cross_only=cross_only) for _ in range(depth)
+        )
+        self.proj_out: nn.Module = Linear(channels, channels) if linear else Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        h = self.norm(x)
+        if not self.linear:
+            h = self.proj_in(h)
+        h = h.flatten(2).transpose(1, 2)
+        if self.linear:
+            h = self.proj_in(h)
+        for block in self.transformer_blocks:
+            h = block(h, context)
+        if self.linear:
+            h = self.proj_out(h)
+        h = h.transpose(1, 2).unflatten(2, (height, width))
+        if not self.linear:
+            h = self.proj_out(h)
+        return x + h

@@ -1,0 +1,188 @@
+"""The KL autoencoder of latent diffusion (Rombach et al. 2022, 3.1; Esser et al. 2021): pictures to latents and back.
+
+```
+picture [B,3,H,W] in -1..1 -> encoder -> quant_conv -> mean, logvar [B,z,H/f,W/f]      f = 2^(levels-1)
+latent  [B,z,h,w]          -> post_quant_conv -> decoder -> picture [B,3,f*h,f*w]
+
+encoder   conv_in, down.{level}.block.{i} (+ downsample), mid (block, attention, block), norm_out, conv_out
+decoder   conv_in, mid, up.{level}.block.{i} (+ upsample) from the last level to the first, norm_out, conv_out
+```
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pinxit.models.common.configs import VaeConfig
+from pinxit.nn import Conv2d, GroupNorm, attention
+
+
+class ResnetBlock(nn.Module):
+    """Two normalised 3x3 convolutions with a residual path. [B,C,H,W] -> [B,out,H,W]."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm1 = GroupNorm(channels, eps=1e-6)
+        self.conv1 = Conv2d(channels, out_channels, 3, padding=1)
+        self.norm2 = GroupNorm(out_channels, eps=1e-6)
+        self.conv2 = Conv2d(out_channels, out_channels, 3, padding=1)
+        self.nin_shortcut = nn.Identity() if channels == out_channels else Conv2d(channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        return self.nin_shortcut(x) + self.conv2(F.silu(self.norm2(h)))
+
+
+class AttnBlock(nn.Module):
+    """One-head self-attention over all positions, residual."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = GroupNorm(channels, eps=1e-6)
+        self.q = Conv2d(channels, channels, 1)
+        self.k = Conv2d(channels, channels, 1)
+        self.v = Conv2d(channels, channels, 1)
+        self.proj_out = Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(x)
+        q, k, v = (layer(h).flatten(2).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        h = attention(q, k, v, heads=1).transpose(1, 2).unflatten(2, x.shape[-2:])
+        return x + self.proj_out(h)
+
+
+class Downsample(nn.Module):
+    """Halve the picture; padded on the right and bottom only, as the original is."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Double the picture by nearest neighbour, then convolve."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Middle(nn.Module):
+    """The blocks at the smallest size."""
+
+    def __init__(self, channels: int, *, attend: bool) -> None:
+        super().__init__()
+        self.block_1 = ResnetBlock(channels, channels)
+        self.attn_1 = AttnBlock(channels) if attend else nn.Identity()
+        self.block_2 = ResnetBlock(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block_2(self.attn_1(self.block_1(x)))
+
+
+class Level(nn.Module):
+    """Residual blocks at one size, then the resampler that leads to the next (none at the end)."""
+
+    def __init__(self, channels: int, out_channels: int, *, blocks: int, resampler: tuple[str, nn.Module] | None) -> None:
+        super().__init__()
+        widths = [channels, *[out_channels] * blocks]
+        self.block = nn.ModuleList(ResnetBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.resampler = resampler[0] if resampler else None
+        if resampler:
+            self.add_module(*resampler)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.block:
+            x = block(x)
+        return self.get_submodule(self.resampler)(x) if self.resampler else x
+
+
+class Encoder(nn.Module):
+    """Picture to moments [B, 2*z, H/f, W/f], before `quant_conv`."""
+
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__()
+        widths = [config.channels * mult for mult in config.channel_mult]
+        self.conv_in = Conv2d(config.in_channels, config.channels, 3, padding=1)
+        self.down = nn.ModuleList(
+            Level(
+                before,
+                width,
+                blocks=config.num_res_blocks,
+                resampler=("downsample", Downsample(width)) if level + 1 < len(widths) else None,
+            )
+            for level, (before, width) in enumerate(zip([config.channels, *widths], widths, strict=False))
+        )
+        self.mid = Middle(widths[-1], attend=config.mid_attention)
+        self.norm_out = GroupNorm(widths[-1], eps=1e-6)
+        self.conv_out = Conv2d(widths[-1], (2 if config.double_z else 1) * config.z_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv_in(x)
+        for level in self.down:
+            h = level(h)
+        return self.conv_out(F.silu(self.norm_out(self.mid(h))))
+
+
+class Decoder(nn.Module):
+    """Latent (after `post_quant_conv`) to picture."""
+
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__()
+        widths = [config.channels * mult for mult in config.channel_mult]
+        self.conv_in = Conv2d(config.z_channels, widths[-1], 3, padding=1)
+        self.mid = Middle(widths[-1], attend=config.mid_attention)
+        self.up = nn.ModuleList(
+            Level(
+                before,
+                width,
+                blocks=config.num_res_blocks + 1,
+                resampler=("upsample", Upsample(width)) if level else None,
+            )
+            for level, (before, width) in enumerate(zip([*widths[1:], widths[-1]], widths, strict=True))
+        )
+        self.norm_out = GroupNorm(widths[0], eps=1e-6)
+        self.conv_out = Conv2d(widths[0], config.out_channels, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = self.mid(self.conv_in(z))
+        for level in reversed(self.up):
+            h = level(h)
+        return self.conv_out(F.silu(self.norm_out(h)))
+
+
+class AutoencoderKL(nn.Module):
+    """Both halves. Latents are unscaled here: the family's LatentSpec scales them for the U-Net."""
+
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__()
+        self.config = config
+        moments = (2 if config.double_z else 1) * config.z_channels
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.quant_conv = Conv2d(moments, moments, 1)
+        self.post_quant_conv = Conv2d(config.z_channels, config.z_channels, 1)
+
+    @property
+    def downscale(self) -> int:
+        """Pixels per latent position, along each side."""
+        return 2 ** (len(self.config.channel_mult) - 1)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance, each [B,z,H/f,W/f], of pictures [B,3,H,W] in -1..1; H and W multiples of f."""
+        x = x.to(self.quant_conv.weight.dtype)
+        mean, logvar = self.quant_conv(self.encoder(x)).chunk(2, dim=1)
+        return mean, logvar.clamp(-30.0, 20.0)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Pictures [B,3,f*h,f*w], nominally in -1..1 and not clamped, of latents [B,z,h,w]."""
+        return cast(Tensor, self.decoder(self.post_quant_conv(z.to(self.quant_conv.weight.dtype))))

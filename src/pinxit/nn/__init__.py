@@ -1,0 +1,7 @@
+"""Layers: shapes in, tensors out. The networks use these names only, so that a faster kernel has one place to go."""
+
+from pinxit.nn.attention import attention
+from pinxit.nn.embed import sinusoidal
+from pinxit.nn.layers import Conv2d, GEGLU, GroupNorm, LayerNorm, Linear
+
+__all__ = ["GEGLU", "Conv2d", "GroupNorm", "LayerNorm", "Linear", "attention", "sinusoidal"]

@@ -1,0 +1,17 @@
+"""Scaled dot-product attention over token sequences (Vaswani et al. 2017, eq. 1).
+
+Legend: B batch, L queries, S keys, C = heads * head width, H heads, D head width.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def attention(q_BLC: Tensor, k_BSC: Tensor, v_BSC: Tensor, heads: int, *, causal: bool = False) -> Tensor:
+    """Attend from each query to all keys, per head. `C` must be a multiple of `heads`. Returns [B, L, C]."""
+    batch, queries, width = q_BLC.shape
+    q_BHLD, k_BHSD, v_BHSD = (t.unflatten(-1, (heads, width // heads)).transpose(1, 2) for t in (q_BLC, k_BSC, v_BSC))
+    out_BHLD = F.scaled_dot_product_attention(q_BHLD, k_BHSD, v_BHSD, is_causal=causal)
+    return out_BHLD.transpose(1, 2).reshape(batch, queries, width)

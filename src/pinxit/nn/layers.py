@@ -1,0 +1,29 @@
+"""The parameterised layers, under one roof: torch's own, by the names that the networks use."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Conv2d = nn.Conv2d
+Linear = nn.Linear
+LayerNorm = nn.LayerNorm
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation with the 32 groups that every Stable Diffusion network uses (Wu & He 2018)."""
+
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        super().__init__(32, channels, eps=eps)
+
+
+class GEGLU(nn.Module):
+    """Gated feed-forward input: `a * gelu(b)` of one projection's two halves (Shazeer 2020). [..., C] -> [..., inner]."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.proj = Linear(width, 2 * inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = self.proj(x).chunk(2, dim=-1)
+        return value * F.gelu(gate)

@@ -1,0 +1,205 @@
+"""The parts of a request: its size, the guidance interval, the seed, and where the picture starts from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Strict, WithJsonSchema, model_validator
+from pydantic.json_schema import GetJsonSchemaHandler, JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from pinxit.schema.field import Part, knob
+from pinxit.schema.text import bare_file_name, clean_name, clean_text, complaint, shown
+
+SIDE_STEP, SIDE_MIN, SIDE_MAX = 8, 64, 4096
+"""Picture sides are multiples of 8 pixels within these bounds."""
+SEED_MAX = 2**64 - 1
+EXACT_MAX = 2**53
+"""Largest whole number that every JSON reader keeps exactly; larger seeds travel as strings."""
+SIGMA_MAX = 1e6
+"""Above the highest noise level of any model: an interval up to here has no upper end."""
+
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict(), AfterValidator(lambda value: value + 0.0)]
+"""A finite number; minus zero becomes zero, so that equal requests are spelt equally."""
+Text = Annotated[str, Strict(), AfterValidator(clean_text)]
+Name = Annotated[str, Strict(), AfterValidator(clean_name)]
+FileName = Annotated[str, Strict(), AfterValidator(bare_file_name)]
+Sha256 = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def json_seed(seed: int) -> int | str:
+    """The seed as JSON holds it: a string above 2^53, where many readers would round a number."""
+    return seed if seed <= EXACT_MAX else str(seed)
+
+
+def _seed(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}", value, re.ASCII):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise complaint(f"must be a whole number from 0 to {SEED_MAX}, not {shown(value)}.")
+    if value == -1:
+        raise complaint(f"must be a whole number from 0 to {SEED_MAX}, not -1.", "Leave the seed out for a random one.")
+    if not 0 <= value <= SEED_MAX:
+        raise complaint(f"must be a whole number from 0 to {SEED_MAX}, not {shown(value)}.")
+    return value
+
+
+Seed = Annotated[
+    int,
+    BeforeValidator(_seed),
+    PlainSerializer(json_seed, return_type=int | str, when_used="json"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": SEED_MAX},
+                {"type": "string", "pattern": "^[0-9]{1,20}$"},
+            ]
+        }
+    ),
+]
+"""0 to 2^64 - 1; JSON may give it as a string of digits."""
+
+
+class Size(Part):
+    """Width and height in pixels. Reads `512x768` as well as an object."""
+
+    text_prefix: ClassVar[str] = "size"
+    width: Whole = knob(..., "Width", "Width in pixels, a multiple of 8.", ge=SIDE_MIN, le=SIDE_MAX)
+    height: Whole = knob(..., "Height", "Height in pixels, a multiple of 8.", ge=SIDE_MIN, le=SIDE_MAX)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: object) -> object:
+        if isinstance(value, str):
+            match = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX×*]\s*([0-9]{1,6})\s*", value, re.ASCII)
+            if match is None:
+                raise complaint(f"must be two sides such as 512x768, not {shown(value)}.")
+            value = {"width": int(match[1]), "height": int(match[2])}
+        if isinstance(value, Mapping):
+            sides = cast("Mapping[str, object]", value)
+            _check_sides(sides.get("width"), sides.get("height"))
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler.resolve_ref_schema(handler(core))
+        for side in ("width", "height"):
+            schema["properties"][side]["multipleOf"] = SIDE_STEP
+        return _or_string(schema, "^[0-9]+x[0-9]+$", "512x768")
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+class Interval(Part):
+    """The noise levels at which guidance acts: `lo < sigma <= hi`. Reads `0.3,6`, `[0.3, 6]` and `all`."""
+
+    text_prefix: ClassVar[str] = "interval"
+    lo: Number = knob(..., "Lowest noise level", "Guidance stops at this noise level (sigma).", ge=0, le=SIGMA_MAX)
+    hi: Number = knob(..., "Highest noise level", "Guidance starts at this noise level (sigma).", ge=0, le=SIGMA_MAX)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: object) -> object:
+        if isinstance(value, str):
+            if value.strip().lower() == "all":
+                return {"lo": 0.0, "hi": SIGMA_MAX}
+            value = [_number(part) for part in value[:100].split(",")]
+        if isinstance(value, list | tuple):
+            ends = cast("list[object]", value)
+            if len(ends) != 2 or None in ends:
+                raise complaint("must be two noise levels such as 0.3,6 or the word all.")
+            return {"lo": ends[0], "hi": ends[1]}
+        return value
+
+    @model_validator(mode="after")
+    def _order(self) -> Interval:
+        if self.lo >= self.hi:
+            raise complaint(f"must go from the lower to the higher noise level, not {self}.")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler.resolve_ref_schema(handler(core))
+        return _or_string(schema, "^(all|[-+0-9.eE ]+,[-+0-9.eE ]+)$", "0.3,6")
+
+    def __str__(self) -> str:
+        return f"{self.lo:g},{self.hi:g}"
+
+
+class ImageRef(Part):
+    """An input picture, named by what it is: the SHA-256 of its file. The name is for people and may be empty."""
+
+    text_prefix: ClassVar[str] = "image_ref"
+    sha256: Sha256 = knob(..., "Fingerprint", "SHA-256 of the picture's file, 64 hexadecimal digits.")
+    name: FileName = knob("", "File name", "The picture's file name without folders, to help people find it again.")
+
+
+class Blank(Part):
+    """Start from nothing but noise: text to image."""
+
+    text_prefix: ClassVar[str] = "blank"
+    kind: Literal["blank"] = knob("blank", "Start", "Start from noise alone.")
+
+
+class FromImage(Part):
+    """Start from a picture that is covered with noise first: image to image."""
+
+    text_prefix: ClassVar[str] = "from_image"
+    kind: Literal["image"] = knob("image", "Start", "Start from a picture.")
+    image: ImageRef = knob(..., "Picture", "The picture to start from.", group="source", widget="image")
+    strength: Number = knob(
+        0.6,
+        "Strength",
+        "How much of the picture is repainted: 0 keeps it as it is, 1 ignores it.",
+        ge=0,
+        le=1,
+        group="source",
+        widget="slider",
+    )
+
+
+def _check_sides(width: object, height: object) -> None:
+    """Complain about sides that are whole numbers but cannot be painted, naming the nearest that can."""
+    if not (isinstance(width, int) and isinstance(height, int)) or isinstance(width, bool) or isinstance(height, bool):
+        return
+    choices = [_near(width), _near(height)]
+    if width in choices[0] and height in choices[1]:
+        return
+    given = f"{width}x{height}" if max(abs(width), abs(height)) < 10**9 else shown(max(width, height))
+    near = dict.fromkeys(f"{w}x{h}" for w, h in zip(*choices, strict=True))
+    raise complaint(
+        f"must have sides that are multiples of {SIDE_STEP} from {SIDE_MIN} to {SIDE_MAX}, not {given}.",
+        f"The nearest: {' or '.join(near)}.",
+    )
+
+
+def _near(side: int) -> tuple[int, int]:
+    """The valid sides just below and just above `side`; twice the same one when it is valid or out of bounds."""
+    low = min(max(side // SIDE_STEP * SIDE_STEP, SIDE_MIN), SIDE_MAX)
+    high = min(max(-(-side // SIDE_STEP) * SIDE_STEP, SIDE_MIN), SIDE_MAX)
+    return low, high
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _or_string(schema: JsonSchemaValue, pattern: str, example: str) -> JsonSchemaValue:
+    """Widen an object's JSON schema, in place, to the short string form that the same type reads."""
+    body = dict(schema)
+    title = body.pop("title", "")
+    description = body.pop("description", "")
+    schema.clear()
+    schema.update(
+        title=title,
+        description=description,
+        anyOf=[body, {"type": "string", "pattern": pattern, "examples": [example]}],
+    )
+    return schema

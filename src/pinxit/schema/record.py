@@ -1,0 +1,123 @@
+"""The record: everything needed to paint one picture again, as it stands inside the picture's file.
+
+A record holds no times, no folders and nothing of the batch, so equal pictures carry equal records. Its JSON text is
+canonical: one record has one spelling. `FORMAT` grows whenever a field is added; older records stay readable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, cast
+
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+
+from pinxit.schema.complaints import as_bad_input
+from pinxit.schema.errors import BadInput
+from pinxit.schema.field import Part, knob
+from pinxit.schema.parts import FileName, ImageRef, Name, Sha256, Whole
+from pinxit.schema.request import GenerationRequest
+from pinxit.schema.strict_json import canonical_json, load_json
+from pinxit.schema.text import complaint, holds_a_path, shown
+
+FORMAT = 1
+"""Version of the record's own layout."""
+
+RESOLVED = ("model", "size", "seed", "steps", "sampler", "schedule")
+"""Fields of the request that a record cannot leave open."""
+
+
+class ModelFile(Part):
+    """One weights file that took part."""
+
+    text_prefix: ClassVar[str] = "model_file"
+    name: FileName = knob(..., "File name", "The file's name without folders.")
+    sha256: Sha256 = knob(..., "Fingerprint", "SHA-256 of the whole file.")
+
+
+class ModelFacts(Part):
+    """Which model painted."""
+
+    text_prefix: ClassVar[str] = "model_facts"
+    name: Name = knob(..., "Model", "The model's name.")
+    family: Name = knob(..., "Family", "The model's family, such as sd1 or sdxl.")
+    prediction: Name = knob(..., "Prediction", "What the network predicts: epsilon, velocity, flow or edm.")
+    files: Annotated[tuple[ModelFile, ...], Field(max_length=100)] = knob(
+        (), "Files", "The weights files, the main one first."
+    )
+
+
+class Record(Part):
+    """The recipe of one picture: the request with every choice made, and what carried it out.
+
+    Raises BadInput when the request leaves something open, asks for more than one picture, or names a path.
+    """
+
+    text_prefix: ClassVar[str] = "record"
+    format: Whole = knob(FORMAT, "Format", "Version of the record's layout.", ge=1, le=FORMAT)
+    engine: Name = knob(..., "Program", "The program and its version.")
+    request: GenerationRequest = knob(..., "Request", "The request with every choice made, for this one picture.")
+    model: ModelFacts = knob(..., "Model", "The model that painted.")
+    sigmas_sha256: Sha256 = knob(..., "Noise levels", "Fingerprint of the noise levels that were visited.")
+    noise: Name = knob(..., "Noise source", "How the noise was drawn from the seed.")
+    dtype: Name = knob(..., "Precision", "Number format of the networks, such as float32.")
+    threads: Whole = knob(..., "Threads", "How many processor threads computed.", ge=1, le=65536)
+    torch: Name = knob(..., "Torch", "Version of the numerics library.")
+    numerics: Name = knob(..., "Numerics", "The device and the exactness profile, such as cpu or cuda-fast.")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _typed(cls, data: object, handler: ModelWrapValidatorHandler[Record]) -> Record:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise as_bad_input(error, cls, what="record") from None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Record:
+        for name in RESOLVED:
+            if getattr(self.request, name) is None:
+                raise complaint(f"leaves {name} open.", "A record needs the request with every choice made.")
+        if self.request.count != 1:
+            raise complaint(f"is for one picture, not {self.request.count}.", "Use request.image(index).")
+        if holds_a_path(self.model.name) or holds_a_path(self.request.model or ""):
+            raise complaint("names a folder of this machine as its model.", "Records name models, never paths.")
+        return self
+
+    def inputs(self) -> tuple[ImageRef, ...]:
+        """The pictures needed to paint this one again."""
+        return self.request.inputs()
+
+    def to_dict(self) -> dict[str, object]:
+        """The record as plain JSON values; request fields that are None are left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_json(self, *, ascii_only: bool = False) -> str:
+        """The canonical JSON text."""
+        return canonical_json(self.to_dict(), ascii_only=ascii_only)
+
+    @classmethod
+    def from_json(cls, data: str | bytes) -> Record:
+        """Read a record of this or an older format, at most 1 MiB. Raises BadInput."""
+        return cls.from_dict(load_json(data, what="The record"))
+
+    @classmethod
+    def from_dict(cls, data: object) -> Record:
+        """Read a record from plain JSON values. Raises BadInput."""
+        if not isinstance(data, Mapping):
+            raise BadInput(f"A record is an object with named fields, not {shown(data)}.")
+        fields = cast("Mapping[str, object]", data)
+        version = fields.get("format")
+        if isinstance(version, int) and version > FORMAT:
+            raise BadInput(
+                f"The record has format {shown(version)}; this version reads up to {FORMAT}.",
+                hint="Update pinxit to read it.",
+                field="format",
+            )
+        return cls.model_validate(dict(fields))
+
+
+def sigmas_sha256(sigmas: Sequence[float]) -> str:
+    """Fingerprint of noise levels: SHA-256 of the numbers as little-endian float64."""
+    return hashlib.sha256(struct.pack(f"<{len(sigmas)}d", *sigmas)).hexdigest()

@@ -1,0 +1,298 @@
+"""The request: one validated value that says which pictures to paint.
+
+None means "let the model's family decide" and is never confused with zero. Names of models, samplers and the like are
+checked later, against the engine's catalogue; everything else is checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, cast
+
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+
+from pinxit.schema.complaints import as_bad_input
+from pinxit.schema.errors import BadInput
+from pinxit.schema.field import Part, knob
+from pinxit.schema.parts import (
+    SEED_MAX,
+    SIGMA_MAX,
+    Blank,
+    FromImage,
+    ImageRef,
+    Interval,
+    Name,
+    Number,
+    Seed,
+    Size,
+    Text,
+    Whole,
+)
+from pinxit.schema.strict_json import canonical_json, load_json
+from pinxit.schema.text import shown
+
+__all__ = [
+    "Blank",
+    "Fit",
+    "FromImage",
+    "GenerationRequest",
+    "ImageFormat",
+    "ImageRef",
+    "Interval",
+    "Size",
+    "Source",
+    "validated",
+]
+
+Source = Annotated[Blank | FromImage, Field(discriminator="kind")]
+"""Where the first step begins. The union is open to further starts; each is a Part with its own `kind`."""
+Fit = Literal["crop", "resize", "pad"]
+ImageFormat = Literal["png", "jpeg", "webp"]
+
+COUNT_MAX = 64
+STEPS_MAX = 1000
+
+
+class GenerationRequest(Part):
+    """What to paint. Immutable; build changed copies with `replace`. Raises BadInput for anything it cannot accept."""
+
+    text_prefix: ClassVar[str] = "request"
+
+    prompt: Text = knob("", "Prompt", "What the picture should show.", group="prompt", widget="textarea")
+    negative: Text = knob(
+        "", "Negative prompt", "What the picture should keep away from.", group="prompt", widget="textarea"
+    )
+    model: Name | None = knob(
+        None,
+        "Model",
+        "Name of the model that paints. Left out, the built-in one is used.",
+        group="picture",
+        widget="model",
+        names="model",
+    )
+    size: Size | None = knob(
+        None,
+        "Size",
+        "Width and height in pixels, such as 512x768; each a multiple of 8. Left out, the model's own size is used.",
+        group="picture",
+        widget="size",
+    )
+    seed: Seed | None = knob(
+        None,
+        "Seed",
+        "Number that the noise grows from: the same seed and settings give the same picture. Left out, it is random.",
+        ge=0,
+        le=SEED_MAX,
+        group="picture",
+        widget="seed",
+    )
+    count: Whole = knob(
+        1,
+        "Count",
+        "How many pictures to paint. The first uses the seed, each further one the next number.",
+        ge=1,
+        le=COUNT_MAX,
+        group="picture",
+        widget="number",
+    )
+    steps: Whole | None = knob(
+        None,
+        "Steps",
+        "How many steps lead from noise to picture. More take longer and show finer detail, up to a point.",
+        ge=1,
+        le=STEPS_MAX,
+        group="sampling",
+        widget="slider",
+    )
+    sampler: Name | None = knob(
+        None, "Sampler", "The method that takes the steps.", group="sampling", widget="choice", names="sampler"
+    )
+    schedule: Name | None = knob(
+        None,
+        "Schedule",
+        "How the noise levels are spaced over the steps. Left out, it is chosen to suit the sampler and the model.",
+        group="sampling",
+        widget="choice",
+        names="schedule",
+    )
+    guidance: Number | None = knob(
+        None,
+        "Guidance",
+        "How strongly the picture follows the prompt. 1 switches guidance off; high values look harsh.",
+        ge=0,
+        le=100,
+        group="guidance",
+        widget="slider",
+    )
+    guidance_rescale: Number | None = knob(
+        None,
+        "Guidance rescale",
+        "Takes back the extra contrast of strong guidance: 0 not at all, 1 fully.",
+        ge=0,
+        le=1,
+        group="guidance",
+        widget="slider",
+        advanced=True,
+    )
+    guidance_interval: Interval | None = knob(
+        None,
+        "Guidance interval",
+        "Noise levels between which guidance acts, such as 0.3,6. The word all means everywhere.",
+        group="guidance",
+        widget="interval",
+        advanced=True,
+    )
+    source: Source = knob(
+        Blank(), "Start from", "Noise alone, or a picture to repaint.", group="source", widget="image"
+    )
+    fit: Fit = knob(
+        "crop",
+        "Fit",
+        "How an input picture of another shape is brought to size: cut its edges, stretch it, or add borders.",
+        group="source",
+        widget="choice",
+    )
+    format: ImageFormat = knob(
+        "png",
+        "Format",
+        "File format. PNG keeps every pixel exactly, and so does WebP at quality 100.",
+        group="output",
+        widget="choice",
+    )
+    quality: Whole = knob(
+        95,
+        "Quality",
+        "Quality of JPEG and WebP files, from 1 to 100. PNG does not use it.",
+        ge=1,
+        le=100,
+        group="output",
+        widget="slider",
+    )
+    eta: Number | None = knob(
+        None,
+        "Eta",
+        "Share of fresh noise in the samplers that add some at each step; 0 makes them deterministic.",
+        ge=0,
+        le=10,
+        group="sampler_options",
+        advanced=True,
+    )
+    s_churn: Number | None = knob(
+        None,
+        "Churn",
+        "Noise that Euler, Heun and DPM2 add before each step and then remove again.",
+        ge=0,
+        le=1000,
+        group="sampler_options",
+        advanced=True,
+    )
+    s_tmin: Number | None = knob(
+        None,
+        "Churn from",
+        "Lowest noise level at which churn acts.",
+        ge=0,
+        le=SIGMA_MAX,
+        group="sampler_options",
+        advanced=True,
+    )
+    s_tmax: Number | None = knob(
+        None,
+        "Churn up to",
+        "Highest noise level at which churn acts. Left out, there is no upper end.",
+        ge=0,
+        le=SIGMA_MAX,
+        group="sampler_options",
+        advanced=True,
+    )
+    s_noise: Number | None = knob(
+        None,
+        "Noise factor",
+        "Scales the noise that a sampler adds. Slightly above 1 keeps more detail.",
+        ge=0,
+        le=10,
+        group="sampler_options",
+        advanced=True,
+    )
+    clip_skip: Whole | None = knob(
+        None,
+        "CLIP skip",
+        "Which of the text encoder's layers is read, counted from the end: 1 is the last.",
+        ge=1,
+        le=12,
+        group="dialect",
+        widget="number",
+        advanced=True,
+    )
+    emphasis: Name | None = knob(
+        None,
+        "Emphasis",
+        "The rules by which (brackets:1.2) in a prompt become weights, to match other programs.",
+        group="dialect",
+        widget="choice",
+        advanced=True,
+        names="emphasis",
+    )
+    noise: Name | None = knob(
+        None,
+        "Noise source",
+        "How noise is drawn from the seed, to match other programs. Left out, it is the same on every machine.",
+        group="dialect",
+        widget="choice",
+        advanced=True,
+        names="noise",
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _typed(cls, data: object, handler: ModelWrapValidatorHandler[GenerationRequest]) -> GenerationRequest:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            # BadInput is no ValueError, so pydantic lets it through unchanged: constructor and doors raise the same.
+            raise as_bad_input(error, cls, what="request") from None
+
+    def replace(self, **changes: object) -> GenerationRequest:
+        """A copy with `changes`, validated like any request."""
+        return validated({name: getattr(self, name) for name in type(self).model_fields} | changes)
+
+    def image(self, index: int) -> GenerationRequest:
+        """The one-image recipe of picture `index` of this request: seed + index (modulo 2^64) and count 1.
+
+        Raises ValueError when the seed is not drawn yet or there is no such picture.
+        """
+        if self.seed is None or not 0 <= index < self.count:
+            raise ValueError(f"no picture {index} of {self.count} with seed {self.seed}")
+        return self.replace(seed=(self.seed + index) % (SEED_MAX + 1), count=1)
+
+    def inputs(self) -> tuple[ImageRef, ...]:
+        """Every picture that this request reads."""
+        return (self.source.image,) if isinstance(self.source, FromImage) else ()
+
+    def to_dict(self) -> dict[str, object]:
+        """The request as plain JSON values; fields that are None are left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_json(self) -> str:
+        """The canonical JSON text of the request."""
+        return canonical_json(self.to_dict())
+
+    @classmethod
+    def from_json(cls, data: str | bytes) -> GenerationRequest:
+        """Read a request from JSON of at most 1 MiB. Raises BadInput."""
+        return validated(load_json(data, what="The request"))
+
+
+def validated(data: object) -> GenerationRequest:
+    """The request that `data`, a mapping from field names to values, describes.
+
+    Raises BadInput with one line that names the field, what was expected and what was given; UnknownName, with the
+    nearest field's name, for a field that does not exist.
+    """
+    if isinstance(data, GenerationRequest):
+        return data
+    if not isinstance(data, Mapping):
+        raise BadInput(
+            f"A request is an object with named fields, not {shown(data)}.", hint='For example {"prompt": "a cat"}.'
+        )
+    fields = cast("Mapping[object, object]", data)
+    return GenerationRequest.model_validate({str(name): value for name, value in fields.items()})

@@ -1,0 +1,1 @@
+"""Training: typed recipes, data, objectives and one loop. Uses the engine only for its sample grids."""

@@ -1,0 +1,186 @@
+"""The drawings inside a package: their names, words and bytes, before anything is rendered."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pinxit.schema.errors import BadInput
+from pinxit.train.data.names import Labels, Words, concept_key, has_tone, is_plural, slugged, tone_named
+from pinxit.train.data.raster import Payload
+from pinxit.train.data.sources import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A drawing to be rendered."""
+
+    id: str
+    concept: str
+    words: Words
+    kind: Payload
+    data: bytes
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """What a package holds and what it says of its authors and licence."""
+
+    candidates: tuple[Candidate, ...]
+    attribution: str
+
+
+_ICON_SIZE = re.compile(r"-(?:16|20|24|28|32|48)$")
+_ICON_FILLS = re.compile(r"-(?:fill|static|line|outline|filled)\b")
+_DROPPED_ICONS = re.compile(r"^abstract-|^(?:plain|perspective-dice)-|^empty-\w+$")
+
+
+def read_package(source: Source, path: Path, labels: Labels) -> Package:
+    """List the drawings of a package file. Raises BadInput when its layout is not the expected one."""
+    try:
+        if source.reader == "openclipart":
+            from pinxit.train.data.openclipart import read_openclipart
+
+            return read_openclipart(source, path)
+        with tarfile.open(path) as archive:
+            if source.reader == "emoji-webp":
+                return _emoji_pictures(source, archive, labels)
+            return _iconify(source, archive, labels)
+    except (KeyError, tarfile.TarError, json.JSONDecodeError) as error:
+        raise BadInput(
+            f"{source.package} {source.version} is not laid out as expected: {error}.",
+            hint=f"Leave out the source {source.name!r}, or pin a version that its reader knows.",
+        ) from error
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    file = archive.extractfile(name)
+    if file is None:
+        raise KeyError(name)
+    return file.read()
+
+
+def _emoji_pictures(source: Source, archive: tarfile.TarFile, labels: Labels) -> Package:
+    """Pictures named by code points: `assets/1f431.webp`."""
+    about = json.loads(_member(archive, "package/package.json"))
+    found: list[Candidate] = []
+    for member in archive.getmembers():
+        stem = Path(member.name).stem
+        if not member.isfile() or not member.name.endswith(".webp") or has_tone(stem):
+            continue
+        words = labels.words.get(concept_key(stem))
+        if words is not None:
+            found.append(
+                Candidate(
+                    id=f"{source.name}/{stem}",
+                    concept=concept_key(stem),
+                    words=words,
+                    kind="image",
+                    data=_member(archive, member.name),
+                    author=source.author,
+                )
+            )
+    said = f"package.json: licence {about.get('license', 'not given')}, author {_text(about.get('author'))}"
+    return Package(_first_of_each(found), said)
+
+
+def _iconify(source: Source, archive: tarfile.TarFile, labels: Labels) -> Package:
+    """An iconify set: SVG bodies in `icons.json`, author and licence in `info.json`."""
+    icons = json.loads(_member(archive, "package/icons.json"))
+    info = json.loads(_member(archive, "package/info.json"))
+    codes: dict[str, str] = {}
+    if "package/chars.json" in archive.getnames():
+        for code, name in json.loads(_member(archive, "package/chars.json")).items():
+            codes.setdefault(name, code)
+    aliases: dict[str, list[str]] = {}
+    for alias, target in icons.get("aliases", {}).items():
+        aliases.setdefault(target["parent"], []).append(alias)
+    found: list[Candidate] = []
+    for name, icon in icons["icons"].items():
+        if icon.get("hidden"):
+            continue
+        named = (
+            _emoji_named(name, aliases.get(name, ()), codes.get(name), labels)
+            if source.reader == "iconify-emoji"
+            else _icon_named(source, name)
+        )
+        if named is not None:
+            svg = _svg_document(icon, icons, tintable=source.tintable)
+            found.append(
+                Candidate(
+                    id=f"{source.name}/{name}",
+                    concept=named[0],
+                    words=named[1],
+                    kind="svg",
+                    data=svg.encode(),
+                    author=source.author,
+                )
+            )
+    author, licence = info["author"], info["license"]
+    said = (
+        f"info.json: {info['name']}, author {_text(author)}, licence {licence['title']}"
+        + (f" ({licence['url']})" if "url" in licence else "")
+    )
+    keep_variants = source.reader == "iconify-emoji" and source.name == "streamline"
+    return Package(tuple(found) if keep_variants else _first_of_each(found), said)
+
+
+def _emoji_named(name: str, aliases: list[str] | tuple[()], code: str | None, labels: Labels) -> tuple[str, Words] | None:
+    if code is not None:
+        if has_tone(code):
+            return None
+        key = concept_key(code)
+    else:
+        if tone_named(name) and labels.key_of(name) is None:
+            return None
+        key = next((key for key in map(labels.key_of, (name, *aliases)) if key is not None), None)
+    return None if key is None or key not in labels.words else (key, labels.words[key])
+
+
+def _icon_named(source: Source, name: str) -> tuple[str, Words] | None:
+    """Words out of a descriptive file name: `iron-hulled-warship`."""
+    if _DROPPED_ICONS.search(name):
+        return None
+    plain = _ICON_FILLS.sub("", _ICON_SIZE.sub("", name))
+    text = re.sub(r"-\d+$", "", plain).replace("-", " ").strip()
+    if len(text) < 2:
+        return None
+    words = Words(en=(text,), plural=is_plural(text), countable=not is_plural(text), group="icons", subgroup=source.name)
+    return f"{source.name}:{slugged(text)}", words
+
+
+def _svg_document(icon: dict[str, Any], icons: dict[str, Any], *, tintable: bool) -> str:
+    box = [icon.get(key, icons.get(key, fallback)) for key, fallback in (("left", 0), ("top", 0), ("width", 16), ("height", 16))]
+    body = icon["body"].replace("currentColor", "#fff" if tintable else "#333")
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'width="{box[2]}" height="{box[3]}" viewBox="{box[0]} {box[1]} {box[2]} {box[3]}">{body}</svg>'
+    )
+
+
+def _first_of_each(candidates: list[Candidate]) -> tuple[Candidate, ...]:
+    """One drawing per concept: file names of other sizes and spellings repeat it."""
+    first: dict[str, Candidate] = {}
+    for candidate in candidates:
+        first.setdefault(candidate.concept, candidate)
+    return tuple(first.values())
+
+
+def _text(author: Any) -> str:
+    if isinstance(author, dict):
+        return ", ".join(str(author[key]) for key in ("name", "url") if key in author)
+    return str(author) if author else "not given"
+
+
+def iter_styles(packages: dict[str, Package], styles: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """(concept, style) of every emoji that the packages hold."""
+    for name, package in packages.items():
+        for candidate in package.candidates:
+            if ":" not in candidate.concept:
+                yield candidate.concept, styles[name]

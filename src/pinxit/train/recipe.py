@@ -1,0 +1,145 @@
+"""Recipes: everything that decides what a training run computes, as values read from a TOML file.
+
+A run is a function of its recipe, its data and the step number: the loop draws nothing from a global generator.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from pinxit.schema.errors import BadInput, Missing
+
+LARGEST_RECIPE = 64 * 1024
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Optimisation(Part):
+    """AdamW with a warm-up, a constant stretch and a linear decay to zero over the last `decay` of `steps`."""
+
+    steps: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    learning_rate: float = Field(gt=0, le=1)
+    warmup: int = Field(default=100, ge=0)
+    decay: int = Field(default=0, ge=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.99, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    seed: int = Field(default=0, ge=0)
+
+    def learning_rate_at(self, step: int) -> float:
+        """The rate for step `step`, counted from 0."""
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        fall = min(1.0, (self.steps - step) / self.decay) if self.decay else 1.0
+        return self.learning_rate * rise * max(0.0, fall)
+
+    def ema_at(self, step: int) -> float:
+        """The share of the old average that is kept at `step`; small at first, so that the start is forgotten."""
+        return min(self.ema, (1 + step) / (10 + step))
+
+
+class Selection(Part):
+    """Which drawings and which kinds of picture a run sees."""
+
+    concepts: int | None = Field(default=None, ge=1, description="how many of the curriculum's concepts; None is all drawings")
+    styles: tuple[str, ...] = ()
+    plain: float = Field(default=0.0, ge=0, le=1, description="share of drawings taken from outside the curriculum")
+
+
+class VaeShape(Part):
+    channels: int = Field(default=32, ge=32, multiple_of=32)
+    channel_mult: tuple[int, ...] = (1, 1, 2, 2, 4)
+    num_res_blocks: int = Field(default=1, ge=1)
+    z_channels: int = Field(default=8, ge=1)
+
+
+class VaeRecipe(Part):
+    """Train an autoencoder: `inner` all but the outermost level at half size, `outer` that level alone, or `whole`."""
+
+    kind: Literal["vae"]
+    stage: Literal["inner", "outer", "whole"]
+    shape: VaeShape = VaeShape()
+    data: Selection = Selection()
+    size: int = Field(ge=32, multiple_of=16, description="side of a training crop in pixels, in the stage's own scale")
+    pyramid: float = Field(default=0.5, ge=0)
+    kl: float = Field(default=3e-4, ge=0)
+    equivariance: float = Field(default=0.25, ge=0, le=1)
+    optimisation: Optimisation
+
+
+class TextShape(Part):
+    vocabulary: int = Field(default=6000, ge=600)
+    width: int = Field(default=192, ge=16)
+    layers: int = Field(default=4, ge=2)
+    heads: int = Field(default=3, ge=1)
+
+
+class TextRecipe(Part):
+    """Warm the text encoder up: name the facts of a picture (concept, style, background ...) from its caption."""
+
+    kind: Literal["text"]
+    shape: TextShape = TextShape()
+    data: Selection = Selection()
+    optimisation: Optimisation
+
+
+class UNetShape(Part):
+    model_channels: int = Field(default=64, ge=32, multiple_of=32)
+    channel_mult: tuple[int, ...] = (1, 2, 3)
+    num_res_blocks: int = Field(default=1, ge=1)
+    transformer_depth: tuple[int, ...] = (0, 1, 1)
+    head_width: int = Field(default=32, ge=8)
+    size_embedding: int = Field(default=32, ge=2, multiple_of=2)
+
+
+class DiffusionRecipe(Part):
+    """Train the U-Net (and the text encoder, until `freeze_text`) on latents of composed pictures."""
+
+    kind: Literal["diffusion"]
+    shape: UNetShape = UNetShape()
+    data: Selection = Selection()
+    pool: int = Field(default=16384, ge=16, description="composed pictures held as latents at a time")
+    refresh: int = Field(default=1500, ge=1, description="steps after which the pool is composed anew")
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    drop_caption: float = Field(default=0.1, ge=0, le=1)
+    terminal: float = Field(default=0.02, ge=0, le=1, description="share of samples drawn at the last timestep")
+    freeze_text: int | None = Field(default=None, ge=0)
+    text_rate: float = Field(default=0.3, ge=0, le=1, description="the text encoder's learning rate, relative")
+    optimisation: Optimisation
+
+
+Recipe = Annotated[VaeRecipe | TextRecipe | DiffusionRecipe, Field(discriminator="kind")]
+_ADAPTER: TypeAdapter[VaeRecipe | TextRecipe | DiffusionRecipe] = TypeAdapter(Recipe)
+
+
+def read_recipe(path: Path, *, changes: dict[str, int] | None = None) -> VaeRecipe | TextRecipe | DiffusionRecipe:
+    """The recipe in a TOML file; `changes` replaces values of its `optimisation` part.
+
+    Raises Missing when the file is not there and BadInput, naming the entry, when its content is not a recipe.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise Missing(f"The recipe {path.name} cannot be read: {error.strerror}.", hint="Name a .toml file.") from error
+    if len(raw) > LARGEST_RECIPE:
+        raise BadInput(f"{path.name} is {len(raw)} bytes long; a recipe has at most {LARGEST_RECIPE}.")
+    try:
+        data = tomllib.loads(raw.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path.name} is not a TOML file: {error}.") from error
+    if changes:
+        data["optimisation"] = {**data.get("optimisation", {}), **changes}
+    try:
+        return _ADAPTER.validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"{path.name}: {where}: {first['msg']}.", hint="See the recipes shipped with pinxit.") from error
