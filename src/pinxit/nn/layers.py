@@ -11,10 +11,10 @@ LayerNorm = nn.LayerNorm
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation with the 32 groups that every Stable Diffusion network uses (Wu & He 2018)."""
+    """Group normalisation (Wu & He 2018), with the 32 groups of most Stable Diffusion networks."""
 
-    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
-        super().__init__(32, channels, eps=eps)
+    def __init__(self, channels: int, *, groups: int = 32, eps: float = 1e-5) -> None:
+        super().__init__(groups, channels, eps=eps)
 
 
 class GEGLU(nn.Module):

@@ -96,8 +96,8 @@ def replacing_spans(text: str, field: str) -> tuple[Span, ...]:
         if here.is_group:
             waiting.extend(reversed(list(_inside(tokens, here))))
         else:
-            piece = "".join(token[-1:] if token in ("\\(", "\\)") else token for token in tokens[here.start : here.stop])
-            spans.append(Span(text=piece, weight=check_weight(here.weight, field)))
+            pieces = (token[1:] if token in ("\\(", "\\)") else token for token in tokens[here.start : here.stop])
+            spans.append(Span(text="".join(pieces), weight=check_weight(here.weight, field)))
     return tuple(spans)
 
 
@@ -116,7 +116,7 @@ def check_weight(weight: float, field: str) -> float:
     """`weight` itself. Raises BadInput when it is not a number of at most a million."""
     if not abs(weight) <= WEIGHT_LIMIT:
         raise BadInput(
-            f"The {field} gives a weight of {weight:g}; weights reach from -{WEIGHT_LIMIT:,.0f} to {WEIGHT_LIMIT:,.0f}.",
+            f"The {field} gives a weight of {weight:g}; at most {WEIGHT_LIMIT:,.0f} either way is allowed.",
             hint="Useful weights lie between 0 and 2.",
             field=field,
         )

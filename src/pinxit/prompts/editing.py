@@ -1,13 +1,13 @@
 """Prompts that change while the picture is painted: `[from:to:when]` and `[a|b]`.
 
-    text --read_template--> Template --schedule--> (last step, text), (last step, text) ...
+text --read_template--> Template --schedule--> (last step, text), (last step, text) ...
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pinxit.prompts.attention import check_depth
 
@@ -64,8 +64,8 @@ class _Frame:
     """A bracket that is open: its parts so far, and the `:` or `|` between them."""
 
     bracket: str
-    parts: list[list[str | Switch | Alternation]] = field(default_factory=lambda: [[]])
-    marks: list[str] = field(default_factory=list)
+    parts: list[list[str | Switch | Alternation]]
+    marks: list[str]
 
 
 def read_template(text: str, field: str) -> Template:
@@ -80,7 +80,7 @@ def read_template(text: str, field: str) -> Template:
         token = match.group()
         target = frames[-1].parts[-1] if frames else done
         if token in "([":
-            frames.append(_Frame(bracket=token))
+            frames.append(_Frame(bracket=token, parts=[[]], marks=[]))
             check_depth(len(frames), match.start(), field)
         elif token in ":|" and frames:
             frames[-1].marks.append(token)
@@ -152,13 +152,15 @@ def _closed(frame: _Frame, bracket: str) -> list[str | Switch | Alternation] | N
 
 
 def _spill(frames: list[_Frame], done: list[str | Switch | Alternation]) -> bool:
-    """Take every open bracket as text: nothing that holds a loose bracket can be a group. False if a `|` comes loose."""
+    """Take all open brackets as text, for nothing around a loose bracket is a group. False if a `|` comes loose."""
     for frame in frames:
         if "|" in frame.marks:
             return False
         done.append(frame.bracket)
         for number, part in enumerate(frame.parts):
-            done.extend((*(":" for _ in range(min(number, 1))), *part))
+            if number:
+                done.append(":")
+            done.extend(part)
     frames.clear()
     return True
 

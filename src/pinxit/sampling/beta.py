@@ -16,9 +16,10 @@ def beta_quantile(share: float, a: float, b: float) -> float:
     low, high = 0.0, 1.0
     for _ in range(200):
         middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        if beta_share(middle, a, b) < share:
+        excess = beta_share(middle, a, b) - share
+        if middle in (low, high) or abs(excess) < 1e-15:
+            return middle
+        if excess < 0:
             low = middle
         else:
             high = middle

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.fields import FieldInfo
 
 Group = Literal["prompt", "picture", "sampling", "guidance", "source", "output", "sampler_options", "dialect", "part"]
@@ -38,6 +38,12 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     text_prefix: ClassVar[str]
+
+    @field_validator("*")
+    @classmethod
+    def _no_minus_zero(cls, value: object) -> object:
+        """Minus zero equals zero but is spelt differently, and equal requests must be spelt equally."""
+        return 0.0 if isinstance(value, float) and not value else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

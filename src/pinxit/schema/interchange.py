@@ -29,7 +29,7 @@ MIN_SETTINGS = 3
 KARRAS_AND_KIN = ("Karras", "Exponential", "Polyexponential")
 """Schedules that older versions wrote as the last word of the sampler's name."""
 
-_SETTING = re.compile(r'(\w[\w \-/]{1,200}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+_SETTING = re.compile(r'(\w[\w \-/]{1,100}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -160,7 +160,7 @@ def unquoted(value: str) -> str:
 
 
 def _spelt(value: object) -> str:
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _split_sampler(settings: dict[str, str]) -> None:
@@ -194,7 +194,7 @@ def _whole(text: str) -> int | None:
 
 
 def _decimal(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"[0-9]{1,20}(\.[0-9]{0,20})?(e-?[0-9]{1,2})?", text, re.ASCII) else None
+    return float(text) if re.fullmatch(r"[0-9]{1,20}(\.[0-9]{0,20})?(e-?[0-9]{1,3})?", text, re.ASCII) else None
 
 
 def _fraction(text: str) -> float | None:

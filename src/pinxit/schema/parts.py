@@ -22,8 +22,7 @@ SIGMA_MAX = 1e6
 """Above the highest noise level of any model: an interval up to here has no upper end."""
 
 Whole = Annotated[int, Strict()]
-Number = Annotated[float, Strict(), AfterValidator(lambda value: value + 0.0)]
-"""A finite number; minus zero becomes zero, so that equal requests are spelt equally."""
+Number = Annotated[float, Strict()]
 Text = Annotated[str, Strict(), AfterValidator(clean_text)]
 Name = Annotated[str, Strict(), AfterValidator(clean_name)]
 FileName = Annotated[str, Strict(), AfterValidator(bare_file_name)]

@@ -23,6 +23,7 @@ from pinxit.schema.exif import comment_tiff
 from pinxit.schema.interchange import Labels, a1111_text
 from pinxit.schema.record import Record
 from pinxit.schema.strict_json import REQUEST_BYTES
+from pinxit.schema.text import shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,7 +64,8 @@ def encode_image(image: Image, record: Record, labels: Labels | None = None) -> 
         picture.save(out, "JPEG", quality=request.quality, subsampling=0, exif=exif, extra=_comments(record))
         return out.getvalue()
     xmp = _XMP.format(html.escape(record.to_json(ascii_only=True), quote=False)).encode()
-    image.save(out, "WEBP", quality=request.quality, lossless=request.quality == LOSSLESS, method=4, exif=tiff, xmp=xmp)
+    exact = request.quality == LOSSLESS
+    image.save(out, "WEBP", quality=request.quality, lossless=exact, exact=exact, method=4, exif=tiff, xmp=xmp)
     return out.getvalue()
 
 
@@ -114,11 +116,14 @@ def _comments(record: Record) -> bytes:
 def _opened(source: Path | bytes) -> BinaryIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
-    if source.exists() and not source.is_file():
-        raise BadInput(f"{source} is not a file.")
+    name = shown(str(source))
     try:
+        if source.exists() and not source.is_file():
+            raise BadInput(f"{name} is not a file.")
         return source.open("rb")
     except FileNotFoundError:
-        raise Missing(f"There is no file {source}.") from None
+        raise Missing(f"There is no file {name}.") from None
     except OSError as error:
-        raise BadInput(f"{source} cannot be read: {error.strerror}.") from None
+        raise BadInput(f"{name} cannot be read: {error.strerror}.") from None
+    except ValueError:
+        raise BadInput(f"{name} cannot be the name of a file.") from None

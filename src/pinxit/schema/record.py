@@ -19,7 +19,7 @@ from pinxit.schema.field import Part, knob
 from pinxit.schema.parts import FileName, ImageRef, Name, Sha256, Whole
 from pinxit.schema.request import GenerationRequest
 from pinxit.schema.strict_json import canonical_json, load_json
-from pinxit.schema.text import complaint, holds_a_path, shown
+from pinxit.schema.text import holds_a_path, shown
 
 FORMAT = 1
 """Version of the record's own layout."""
@@ -70,20 +70,11 @@ class Record(Part):
     @classmethod
     def _typed(cls, data: object, handler: ModelWrapValidatorHandler[Record]) -> Record:
         try:
-            return handler(data)
+            record = handler(data)
         except ValidationError as error:
             raise as_bad_input(error, cls, what="record") from None
-
-    @model_validator(mode="after")
-    def _complete(self) -> Record:
-        for name in RESOLVED:
-            if getattr(self.request, name) is None:
-                raise complaint(f"leaves {name} open.", "A record needs the request with every choice made.")
-        if self.request.count != 1:
-            raise complaint(f"is for one picture, not {self.request.count}.", "Use request.image(index).")
-        if holds_a_path(self.model.name) or holds_a_path(self.request.model or ""):
-            raise complaint("names a folder of this machine as its model.", "Records name models, never paths.")
-        return self
+        _check(record)
+        return record
 
     def inputs(self) -> tuple[ImageRef, ...]:
         """The pictures needed to paint this one again."""
@@ -116,6 +107,21 @@ class Record(Part):
                 field="format",
             )
         return cls.model_validate(dict(fields))
+
+
+def _check(record: Record) -> None:
+    """Raise BadInput for a record that leaves something open, is for several pictures, or names a path."""
+    request = record.request
+    for name in RESOLVED:
+        if getattr(request, name) is None:
+            hint = "A record needs the request with every choice made."
+            raise BadInput(f"The record leaves {name} open.", hint=hint, field=f"request.{name}")
+    if request.count != 1:
+        hint = "Use request.image(index)."
+        raise BadInput(f"A record is for one picture, not {request.count}.", hint=hint, field="request.count")
+    if holds_a_path(record.model.name) or holds_a_path(request.model or ""):
+        hint = "Records name models, never paths."
+        raise BadInput("The record names a folder of this machine as its model.", hint=hint, field="request.model")
 
 
 def sigmas_sha256(sigmas: Sequence[float]) -> str:

@@ -80,9 +80,8 @@ class GenerationRequest(Part):
     seed: Seed | None = knob(
         None,
         "Seed",
-        "Number that the noise grows from: the same seed and settings give the same picture. Left out, it is random.",
-        ge=0,
-        le=SEED_MAX,
+        "Number from 0 to 2^64 - 1 that the noise grows from: the same seed and settings give the same picture. "
+        "Left out, it is random.",
         group="picture",
         widget="seed",
     )

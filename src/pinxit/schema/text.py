@@ -93,7 +93,7 @@ def shown(value: object) -> str:
         count = len(cast("Sequence[object]", value))
         return f"a list of {count} item{'' if count == 1 else 's'}"
     if isinstance(value, str):
-        return repr(value) if len(value) <= SHOWN_LENGTH else f"{value[:SHOWN_LENGTH]!r}..."
+        return repr(value) if len(value) <= SHOWN_LENGTH else repr(value[:SHOWN_LENGTH] + "…")
     if value is None:
         return "nothing"
     if isinstance(value, bool):

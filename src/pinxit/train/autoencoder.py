@@ -30,6 +30,7 @@ def vae_config(shape: VaeShape) -> VaeConfig:
         channels=shape.channels,
         channel_mult=shape.channel_mult,
         num_res_blocks=shape.num_res_blocks,
+        norm_groups=shape.norm_groups,
     )
 
 
@@ -52,9 +53,9 @@ def make_outer_encoder_average(vae: AutoencoderKL) -> None:
 class InnerHead(nn.Module):
     """Reads a picture off the decoder's features one level before the end."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, groups: int) -> None:
         super().__init__()
-        self.norm_out = GroupNorm(channels, eps=1e-6)
+        self.norm_out = GroupNorm(channels, groups=groups, eps=1e-6)
         self.conv_out = Conv2d(channels, 3, 3, padding=1)
 
     def forward(self, h: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ def decode_inner(vae: AutoencoderKL, z: Tensor) -> Tensor:
 def finish_outer(vae: AutoencoderKL, h: Tensor) -> Tensor:
     """The picture at full size from the half-size features."""
     decoder = vae.decoder
-    h = cast(Level, decoder.up[1]).get_submodule("upsample")(h)
+    h = cast(Level, decoder.up[1]).resampler(h)
     h = decoder.up[0](h)
     return decoder.conv_out(F.silu(decoder.norm_out(h)))
 
@@ -99,7 +100,7 @@ class AutoencoderTask:
         self.vae = vae
         self.pictures = pictures
         width = vae.config.channels * vae.config.channel_mult[1]
-        self.head = InnerHead(width)
+        self.head = InnerHead(width, groups=vae.config.norm_groups)
         decoder = vae.decoder
         if recipe.stage == "inner":
             make_outer_encoder_average(vae)
@@ -112,7 +113,7 @@ class AutoencoderTask:
                 "head": self.head,
             }
         elif recipe.stage == "outer":
-            upsample = cast(Level, decoder.up[1]).get_submodule("upsample")
+            upsample = cast(Level, decoder.up[1]).resampler
             trained = {"outer": nn.ModuleList([upsample, decoder.up[0], decoder.norm_out, decoder.conv_out])}
         else:
             trained = {"vae": vae}

@@ -68,11 +68,12 @@ class DiffusionTask:
     """Predict velocity from noisy latents, captions and sizes."""
 
     def __init__(
-        self, recipe: DiffusionRecipe, unet: UNet, text: ClipText, tokenizer: ClipTokenizer, pool: LatentPool
+        self, recipe: DiffusionRecipe, unet: UNet, text: ClipText, tokenizer: ClipTokenizer, pool: LatentPool, *, seed: int
     ) -> None:
         self.recipe = recipe
         self.tokenizer = tokenizer
         self.pool = pool
+        self.seed = seed
         self.abar = zero_terminal_abar()
         self.networks = nn.ModuleDict({"unet": unet, "text": text})
         self.networks.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's overloads omit this form
@@ -84,7 +85,7 @@ class DiffusionTask:
     def loss(self, step: int) -> Mapping[str, Tensor]:
         recipe = self.recipe
         count = recipe.optimisation.batch
-        rng = np.random.Generator(np.random.Philox(key=[recipe.optimisation.seed, step]))
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, step]))
         z, sizes, captions = self.pool.batch(step, count, rng)
         dropped = rng.random(count) < recipe.drop_caption
         words: Sequence[str] = ["" if gone else caption for gone, caption in zip(dropped, captions, strict=True)]

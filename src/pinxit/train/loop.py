@@ -164,6 +164,7 @@ def train(trainer: Trainer, folder: Path, *, recipe: str, limits: Limits, report
                 saved_at = time.monotonic()
     if workers.rank == 0 and trainer.step > first:
         save_state(folder, trainer.state(recipe))
+    workers.wait()
     seconds = time.monotonic() - start
     return Summary(
         steps=trainer.step,

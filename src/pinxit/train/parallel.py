@@ -33,13 +33,15 @@ class Workers:
         return Workers(rank=dist.get_rank(), count=count)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replace each gradient by its mean over all processes."""
+        """Replace each gradient by its mean over all processes, in one exchange."""
         if self.count == 1:
             return
-        for parameter in parameters:
-            if parameter.grad is not None:
-                dist.all_reduce(parameter.grad)
-                parameter.grad /= self.count
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        together = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(together)
+        together /= self.count
+        for gradient, mean in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so; all processes get the same answer."""
@@ -48,3 +50,8 @@ class Workers:
         shared = torch.tensor([float(flag)])
         dist.all_reduce(shared, op=dist.ReduceOp.MAX)
         return bool(shared.item())
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.count > 1:
+            dist.barrier()

@@ -54,11 +54,25 @@ class Selection(Part):
     plain: float = Field(default=0.0, ge=0, le=1, description="share of drawings taken from outside the curriculum")
 
 
+class Composing(Part):
+    """How pictures are composed; the shares are relative. See `data.composition.CompositionSettings`."""
+
+    kinds: dict[Literal["single", "pair", "size", "count", "colour"], float] = {"single": 1.0}
+    backgrounds: dict[Literal["white", "colour", "gradient", "scene"], float] = {"white": 0.35, "colour": 0.5, "gradient": 0.15}
+    scale: tuple[float, float] = (0.78, 0.92)
+    jitter: float = Field(default=0.3, ge=0, le=1)
+
+
 class VaeShape(Part):
     channels: int = Field(default=32, ge=32, multiple_of=32)
-    channel_mult: tuple[int, ...] = (1, 1, 2, 2, 4)
+    channel_mult: tuple[int, ...] = (1, 1, 1, 2, 4)
     num_res_blocks: int = Field(default=1, ge=1)
     z_channels: int = Field(default=8, ge=1)
+
+    @property
+    def norm_groups(self) -> int:
+        """Groups of four channels at the outermost level: with groups of one, normalising would erase a plain ground's colour."""
+        return self.channels // 4
 
 
 class VaeRecipe(Part):
@@ -88,6 +102,8 @@ class TextRecipe(Part):
     kind: Literal["text"]
     shape: TextShape = TextShape()
     data: Selection = Selection()
+    composing: Composing = Composing()
+    vocabulary_captions: int = Field(default=60_000, ge=100, description="captions that the vocabulary is learned from")
     optimisation: Optimisation
 
 
@@ -106,6 +122,8 @@ class DiffusionRecipe(Part):
     kind: Literal["diffusion"]
     shape: UNetShape = UNetShape()
     data: Selection = Selection()
+    composing: Composing = Composing()
+    size: int = Field(default=256, ge=32, multiple_of=16, description="side of a picture in pixels")
     pool: int = Field(default=16384, ge=16, description="composed pictures held as latents at a time")
     refresh: int = Field(default=1500, ge=1, description="steps after which the pool is composed anew")
     dropout: float = Field(default=0.0, ge=0, lt=1)

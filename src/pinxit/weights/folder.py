@@ -21,7 +21,7 @@ LEGACY_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth")
 
 
 def read_model(path: Path, *, variant: str | None = None, limits: Limits | None = None) -> Header:
-    """The header of whatever `path` is: a safetensors file, an index of shards, a folder of parts, or one part's folder.
+    """The header of whatever `path` is: a safetensors file, an index of shards, a folder of parts, or of one part.
 
     `variant` picks the weights of that name in a folder (`fp16` reads `model.fp16.safetensors`). Raises Missing and
     BadModelFile.
@@ -54,11 +54,13 @@ def read_shards(index: Path, *, limits: Limits | None = None) -> Header:
         try:
             header = read_header(index.parent / shard, limits=limits)
         except Missing as error:
-            raise BadModelFile(f"The shard {shard} of {index.name} is missing.", hint="Download every shard.") from error
+            raise BadModelFile(
+                f"The shard {shard} of {index.name} is missing.", hint="Download every shard."
+            ) from error
         for name in header.tensors:
             if listed.get(name) != shard:
                 raise BadModelFile(
-                    f"{shard} holds the tensor {ascii(name)}, which {index.name} does not place there.",
+                    f"{shard} holds the tensor {name!a}, which {index.name} does not place there.",
                     hint="Index and shards belong to different downloads: fetch them together.",
                 )
         tensors.update(header.tensors)
@@ -66,7 +68,7 @@ def read_shards(index: Path, *, limits: Limits | None = None) -> Header:
         sizes.update(header.sizes)
     if absent := sorted(set(listed) - set(tensors)):
         raise BadModelFile(
-            f"The shards of {index.name} lack {len(absent)} of its tensors, such as {ascii(absent[0])}.",
+            f"The shards of {index.name} lack {len(absent)} of its tensors, such as {absent[0]!a}.",
             hint="Index and shards belong to different downloads: fetch them together.",
         )
     return Header(path=index, tensors=tensors, metadata=metadata, sizes=sizes)
@@ -75,7 +77,7 @@ def read_shards(index: Path, *, limits: Limits | None = None) -> Header:
 def _shard_names(index: Path, mapping: Mapping[str, object]) -> dict[str, str]:
     names: dict[str, str] = {}
     for tensor, shard in mapping.items():
-        if not isinstance(shard, str) or not _SHARD.match(shard):
+        if not isinstance(shard, str) or not _SHARD.fullmatch(shard):
             raise BadModelFile(
                 f"{index.name} names the shard {ascii(shard)[:80]}, which is not a plain .safetensors file name.",
                 hint="Do not trust this model.",
@@ -88,7 +90,7 @@ def _read_parts(path: Path, variant: str | None, limits: Limits | None) -> Heade
     """A folder with a model_index.json: all its parts under one roof, names prefixed by the part."""
     index = read_json(path / "model_index.json")
     parts = sorted(name for name, value in index.items() if not name.startswith("_") and _is_part(value))
-    if len(parts) > MAX_PARTS or not all(_PART.match(part) for part in parts):
+    if len(parts) > MAX_PARTS or not all(_PART.fullmatch(part) for part in parts):
         raise BadModelFile(f"The model_index.json of {path.name} lists parts that are no folder names.")
     tensors: dict[str, TensorInfo] = {}
     configs: dict[str, Mapping[str, object]] = {"model_index.json": index}

@@ -91,7 +91,7 @@ class _Reader:
             return inner
         if token.isdigit():
             number = int(token)
-            return lambda scope: number
+            return lambda _: number
         if not token.isidentifier():
             raise ValueError(f"unexpected {token!r} in the formula {self.text!r}")
         if self.peek() != "[":

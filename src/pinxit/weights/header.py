@@ -39,7 +39,9 @@ DTYPE_BYTES: Mapping[str, int] = {
 """Bytes of one number, by the format's type names."""
 
 MAX_DIMENSIONS = 8
-_BAD_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]|(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]")
+_BAD_NAME = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]|(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]"
+)
 _AGAIN = "The file is damaged: download it again."
 
 
@@ -98,7 +100,9 @@ def read_header(path: Path, *, limits: Limits | None = None) -> Header:
     document = _parse(path, raw, limits)
     metadata = _metadata(path, document.pop("__metadata__", None))
     if len(document) > limits.tensors:
-        _refuse(path, f"it names {len(document):,} tensors; at most {limits.tensors:,} are read", "No model needs so many.")
+        _refuse(
+            path, f"it names {len(document):,} tensors; at most {limits.tensors:,} are read", "No model needs so many."
+        )
     base = 8 + len(raw)
     tensors = {name: _tensor(path, name, value, base, limits) for name, value in document.items()}
     _check_ranges(path, tensors, base, size)
@@ -114,7 +118,9 @@ def _regular_size(path: Path) -> int:
     try:
         info = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise Missing(f"There is no file {path}.", hint="Check the path, or list models with `pinxit models`.") from error
+        raise Missing(
+            f"There is no file {path}.", hint="Check the path, or list models with `pinxit models`."
+        ) from error
     except (OSError, ValueError) as error:
         raise BadModelFile(f"{path.name!r} cannot be opened: {error}.", hint="Check the path.") from error
     if not stat.S_ISREG(info.st_mode):
@@ -132,9 +138,15 @@ def _header_bytes(path: Path, stream: BinaryIO, size: int, limits: Limits) -> by
             _refuse(path, f"it is {found[0]}", found[1])
         if len(head) >= 9 and head[8:9] == b"{" and length <= 100_000_000:
             _refuse(path, f"it is cut off: the header alone needs {length + 8:,} bytes, the file has {size:,}")
-        _refuse(path, "it is not in the safetensors format", "Give a .safetensors file; other formats are converted first.")
+        _refuse(
+            path, "it is not in the safetensors format", "Give a .safetensors file; other formats are converted first."
+        )
     if length > limits.header_bytes:
-        _refuse(path, f"its header claims {length:,} bytes; at most {limits.header_bytes:,} are read", "No model needs so much.")
+        _refuse(
+            path,
+            f"its header claims {length:,} bytes; at most {limits.header_bytes:,} are read",
+            "No model needs so much.",
+        )
     stream.seek(8)
     raw = stream.read(length)
     if len(raw) != length:
@@ -211,7 +223,9 @@ def _tensor(path: Path, name: str, value: object, base: int, limits: Limits) -> 
     start, end = offsets
     need = math.prod(shape) * DTYPE_BYTES[dtype]
     if need != end - start:
-        _refuse(path, f"{_shown(name)} of shape {list(shape)} in {dtype} needs {need:,} bytes but is given {end - start:,}")
+        _refuse(
+            path, f"{_shown(name)} of shape {list(shape)} in {dtype} needs {need:,} bytes but is given {end - start:,}"
+        )
     return TensorInfo(name=name, dtype=dtype, shape=shape, start=base + start, end=base + end, path=path)
 
 

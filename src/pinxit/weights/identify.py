@@ -112,18 +112,23 @@ def match_layout(header: Header, layout: Layout, shapes: Mapping[str, Shape] | N
     known = {name for part in parts.values() for entry in part.entries for name in entry.theirs}
     rest = [name for name in shapes if name not in known]
     reasons = {name: layout.reason_to_drop(name) for name in rest}
-    evidence: list[str] = [f"{part.component}: {len(part.entries)} tensors as {part.place.table.name}" for part in parts.values()]
+    unexpected = tuple(name for name, reason in reasons.items() if reason is None)
+    evidence: list[str] = [
+        f"{part.component}: {len(part.entries)} tensors as {part.place.table.name}" for part in parts.values()
+    ]
     for fact in layout.facts:
         holds, words = _check(fact, parts)
         if not holds:
             return words
         evidence.append(words)
+    if len(unexpected) > len(known):
+        return f"it leaves {len(unexpected):,} of {len(shapes):,} tensors unexplained"
     return Match(
         layout=layout,
         header=header,
         parts=parts,
         missing=tuple(name for part in parts.values() for name in part.missing),
-        unexpected=tuple(name for name, reason in reasons.items() if reason is None),
+        unexpected=unexpected,
         dropped={name: reason for name, reason in reasons.items() if reason is not None},
         evidence=tuple(evidence),
     )
@@ -134,7 +139,7 @@ def _unexplained(match: Match) -> int:
 
 
 def _best_place(part: Part, shapes: Mapping[str, Shape], parts: Mapping[str, PartMatch]) -> PartMatch | None:
-    """The place that leaves the fewest tensors missing, the earlier one on a tie; None when the part is not there."""
+    """The place that explains most, the earlier one on a tie; None when the part is not there."""
     found = [match for place in part.places if (match := _at_place(part, place, shapes, parts)) is not None]
     return min(found, key=lambda match: len(match.missing) - len(match.shapes), default=None)
 

@@ -96,7 +96,9 @@ def _regrouped(shapes: tuple[Shape, ...], count: int, name: str) -> tuple[Shape,
     if len(shapes) == 1:
         first, *rest = shapes[0]
         if first % count:
-            raise BadModelFile(f"The tensor {name} of shape {list(shapes[0])} cannot be split into {count} equal parts.")
+            raise BadModelFile(
+                f"The tensor {name} of shape {list(shapes[0])} cannot be split into {count} equal parts."
+            )
         return ((first // count, *rest),) * count
     return ((sum(shape[0] for shape in shapes), *shapes[0][1:]),)
 
@@ -176,7 +178,7 @@ class Table:
     measure_ours: Measure
 
     def entries(self, sizes: Scope, view: View, side: Side) -> tuple[Entry, ...]:
-        """Every pair of names at these sizes; `view` shows the tensors of `side`, for shortcuts that depend on shapes."""
+        """Every pair of names at these sizes; `view` shows the tensors of `side`, whose shapes decide on shortcuts."""
         return tuple(
             entry
             for row in self.rows

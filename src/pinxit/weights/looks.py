@@ -28,17 +28,25 @@ LOOKS: tuple[Look, ...] = (
     Look("an IP-Adapter", (r"^ip_adapter\.|to_k_ip\.",), _ADAPTER),
     Look("a ControlNet", (r"^control_model\.|^controlnet_cond_embedding\.|input_hint_block\.",), _ADAPTER),
     Look("a T2I-Adapter", (r"^(adapter\.)?body\.\d+\.block1\.",), _ADAPTER),
-    Look("a textual inversion embedding", (r"^(emb_params|clip_[lg]|text_encoders_[01]|<.*>|string_to_param.*)$",), _ADAPTER),
+    Look(
+        "a textual inversion embedding",
+        (r"^(emb_params|clip_[lg]|text_encoders_[01]|<.*>|string_to_param.*)$",),
+        _ADAPTER,
+    ),
     Look("a hypernetwork", (r"^\d+\.[01]\.linear",), _ADAPTER),
     Look("an upscaler (ESRGAN)", (r"RDB1\.conv1|rdb1\.conv1",), "Use it with --upscaler."),
     Look("a Flux model", (r"double_blocks\.\d+\.img_attn",), "This family is not supported."),
-    Look("a Stable Diffusion 3 model", (r"joint_blocks\.0\.|^transformer/transformer_blocks\.0\.attn\.add_k_proj",), ""),
+    Look(
+        "a Stable Diffusion 3 model", (r"joint_blocks\.0\.|^transformer/transformer_blocks\.0\.attn\.add_k_proj",), ""
+    ),
     Look("a Stable Cascade model", (r"clip_txt_mapper|down_blocks\.1\.0\.channelwise",), ""),
     Look("a Stable Diffusion model in one file", (r"^model\.diffusion_model\.input_blocks\.",), ""),
     Look("a diffusers folder", (r"^unet/down_blocks\.",), ""),
     Look("the U-Net of a diffusers folder", (r"^down_blocks\.\d+\.resnets\.", r"^mid_block\."), _WITH_MODEL),
     Look("a U-Net without its text encoder and VAE", (r"^(diffusion_model\.)?input_blocks\.\d+\.",), _WITH_MODEL),
-    Look("a VAE", (r"^(first_stage_model\.)?(encoder|decoder)\.(down|up|mid|conv_in|mid_block)",), "Use it with --vae."),
+    Look(
+        "a VAE", (r"^(first_stage_model\.)?(encoder|decoder)\.(down|up|mid|conv_in|mid_block)",), "Use it with --vae."
+    ),
     Look("a T5 text encoder", (r"encoder\.block\.0\.layer\.0\.SelfAttention",), _WITH_MODEL),
     Look("a CLIP vision encoder", (r"^(vision_model|visual)\.",), _WITH_MODEL),
     Look("a CLIP text encoder", (r"text_model\.encoder\.layers\.|^transformer\.resblocks\.",), _WITH_MODEL),

@@ -51,7 +51,9 @@ def test_text_encoder_gives_the_reference_states(name: str) -> None:
 
 def test_text_encoder_gives_openclips_states() -> None:
     facts = golden_json("goldens/tiny_models/text_openclip.json")
-    arrays = {key: torch.from_numpy(value) for key, value in golden_arrays("goldens/tiny_models/text_openclip.npz").items()}
+    arrays = {
+        key: torch.from_numpy(value) for key, value in golden_arrays("goldens/tiny_models/text_openclip.npz").items()
+    }
     text = ClipText(_config(facts["hf_config"], projection=facts["hf_config"]["projection_dim"]))
     text.load_state_dict(_from_openclip({key: det_weight(key, shape) for key, shape in facts["keys"].items()}))
     with torch.no_grad():

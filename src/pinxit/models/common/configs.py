@@ -43,6 +43,7 @@ class VaeConfig:
     num_res_blocks: int = 2
     double_z: bool = True
     mid_attention: bool = True
+    norm_groups: int = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from itertools import accumulate
 
 from pinxit.weights.formula import Scope
-from pinxit.weights.layout import ITS_WEIGHT, WEIGHT, WHOLE, Drop, Leaf, Op, Place, Row, Table, View
+from pinxit.weights.layout import ITS_WEIGHT, WEIGHT, WHOLE, Drop, Layout, Leaf, Op, Part, Place, Row, Table, View
 
 RESNET = (
     Leaf("in_layers.0", "norm1"),
@@ -62,7 +62,7 @@ UNET_ROWS = (
         k="depth[i]",
     ),
     Row("input_blocks.{first[i]+blocks[i]}.0.op", "down_blocks.{i}.downsamplers.0.conv", i="levels-1"),
-    Row("middle_block.{k+mid*k}", "mid_block.resnets.{k}", RESNET, k=2),
+    Row("middle_block.{(1+mid)*k}", "mid_block.resnets.{k}", RESNET, k=2),
     Row("middle_block.1", "mid_block.attentions.0", TRANSFORMER, k="mid"),
     Row("middle_block.1.transformer_blocks.{k}", "mid_block.attentions.0.transformer_blocks.{k}", BLOCK, k="middle"),
     Row("output_blocks.{up_first[u]+j}.0", "up_blocks.{u}.resnets.{j}", RESNET, u="levels", j="up_blocks[u]"),
@@ -358,3 +358,25 @@ FOLDER_DROPS = (
     Drop("safety_checker/*", "judges finished pictures; not part of painting"),
     Drop("depth_estimator/*", "belongs to the depth annotator"),
 )
+
+VAE_FILE = Layout(
+    name="vae",
+    family="vae",
+    parts=(
+        Part(
+            component="vae",
+            places=(
+                Place(prefix="", table=VAE_LDM),
+                Place(prefix="first_stage_model.", table=VAE_LDM),
+                Place(prefix="", table=VAE_DIFFUSERS),
+                Place(prefix="", table=VAE_DIFFUSERS_OLD),
+            ),
+            required=True,
+        ),
+    ),
+    drops=(
+        Drop("loss.*", "network of the training's loss"),
+        Drop("model_ema.*", "average of the training, beside the weights"),
+    ),
+)
+"""A VAE by itself, to be used in place of a model's own."""

@@ -11,6 +11,7 @@ decoder   conv_in, mid, up.{level}.block.{i} (+ upsample) from the last level to
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import cast
 
 import torch.nn.functional as F
@@ -23,11 +24,11 @@ from pinxit.nn import Conv2d, GroupNorm, attention
 class ResnetBlock(nn.Module):
     """Two normalised 3x3 convolutions with a residual path. [B,C,H,W] -> [B,out,H,W]."""
 
-    def __init__(self, channels: int, out_channels: int) -> None:
+    def __init__(self, channels: int, out_channels: int, *, groups: int) -> None:
         super().__init__()
-        self.norm1 = GroupNorm(channels, eps=1e-6)
+        self.norm1 = GroupNorm(channels, groups=groups, eps=1e-6)
         self.conv1 = Conv2d(channels, out_channels, 3, padding=1)
-        self.norm2 = GroupNorm(out_channels, eps=1e-6)
+        self.norm2 = GroupNorm(out_channels, groups=groups, eps=1e-6)
         self.conv2 = Conv2d(out_channels, out_channels, 3, padding=1)
         self.nin_shortcut = nn.Identity() if channels == out_channels else Conv2d(channels, out_channels, 1)
 
@@ -39,9 +40,9 @@ class ResnetBlock(nn.Module):
 class AttnBlock(nn.Module):
     """One-head self-attention over all positions, residual."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, groups: int) -> None:
         super().__init__()
-        self.norm = GroupNorm(channels, eps=1e-6)
+        self.norm = GroupNorm(channels, groups=groups, eps=1e-6)
         self.q = Conv2d(channels, channels, 1)
         self.k = Conv2d(channels, channels, 1)
         self.v = Conv2d(channels, channels, 1)
@@ -79,11 +80,11 @@ class Upsample(nn.Module):
 class Middle(nn.Module):
     """The blocks at the smallest size."""
 
-    def __init__(self, channels: int, *, attend: bool) -> None:
+    def __init__(self, channels: int, *, attend: bool, groups: int) -> None:
         super().__init__()
-        self.block_1 = ResnetBlock(channels, channels)
-        self.attn_1 = AttnBlock(channels) if attend else nn.Identity()
-        self.block_2 = ResnetBlock(channels, channels)
+        self.block_1 = ResnetBlock(channels, channels, groups=groups)
+        self.attn_1 = AttnBlock(channels, groups=groups) if attend else nn.Identity()
+        self.block_2 = ResnetBlock(channels, channels, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.block_2(self.attn_1(self.block_1(x)))
@@ -92,18 +93,23 @@ class Middle(nn.Module):
 class Level(nn.Module):
     """Residual blocks at one size, then the resampler that leads to the next (none at the end)."""
 
-    def __init__(self, channels: int, out_channels: int, *, blocks: int, resampler: tuple[str, nn.Module] | None) -> None:
+    def __init__(self, channels: int, out_channels: int, *, blocks: int, groups: int, then: nn.Module | None) -> None:
         super().__init__()
         widths = [channels, *[out_channels] * blocks]
-        self.block = nn.ModuleList(ResnetBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        self.resampler = resampler[0] if resampler else None
-        if resampler:
-            self.add_module(*resampler)
+        self.block = nn.ModuleList(ResnetBlock(a, b, groups=groups) for a, b in pairwise(widths))
+        self.then = None if then is None else ("downsample" if isinstance(then, Downsample) else "upsample")
+        if self.then is not None:
+            self.add_module(self.then, then)
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.block:
             x = block(x)
-        return self.get_submodule(self.resampler)(x) if self.resampler else x
+        return self.resampler(x) if self.then else x
+
+    @property
+    def resampler(self) -> nn.Module:
+        """What leads to the next level. Raises AttributeError at the last one, which has none."""
+        return self.get_submodule(self.then or "resampler")
 
 
 class Encoder(nn.Module):
@@ -111,19 +117,20 @@ class Encoder(nn.Module):
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
-        widths = [config.channels * mult for mult in config.channel_mult]
+        widths, groups = [config.channels * mult for mult in config.channel_mult], config.norm_groups
         self.conv_in = Conv2d(config.in_channels, config.channels, 3, padding=1)
         self.down = nn.ModuleList(
             Level(
                 before,
                 width,
                 blocks=config.num_res_blocks,
-                resampler=("downsample", Downsample(width)) if level + 1 < len(widths) else None,
+                groups=groups,
+                then=Downsample(width) if level + 1 < len(widths) else None,
             )
             for level, (before, width) in enumerate(zip([config.channels, *widths], widths, strict=False))
         )
-        self.mid = Middle(widths[-1], attend=config.mid_attention)
-        self.norm_out = GroupNorm(widths[-1], eps=1e-6)
+        self.mid = Middle(widths[-1], attend=config.mid_attention, groups=groups)
+        self.norm_out = GroupNorm(widths[-1], groups=groups, eps=1e-6)
         self.conv_out = Conv2d(widths[-1], (2 if config.double_z else 1) * config.z_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -138,19 +145,20 @@ class Decoder(nn.Module):
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
-        widths = [config.channels * mult for mult in config.channel_mult]
+        widths, groups = [config.channels * mult for mult in config.channel_mult], config.norm_groups
         self.conv_in = Conv2d(config.z_channels, widths[-1], 3, padding=1)
-        self.mid = Middle(widths[-1], attend=config.mid_attention)
+        self.mid = Middle(widths[-1], attend=config.mid_attention, groups=groups)
         self.up = nn.ModuleList(
             Level(
                 before,
                 width,
                 blocks=config.num_res_blocks + 1,
-                resampler=("upsample", Upsample(width)) if level else None,
+                groups=groups,
+                then=Upsample(width) if level else None,
             )
             for level, (before, width) in enumerate(zip([*widths[1:], widths[-1]], widths, strict=True))
         )
-        self.norm_out = GroupNorm(widths[0], eps=1e-6)
+        self.norm_out = GroupNorm(widths[0], groups=groups, eps=1e-6)
         self.conv_out = Conv2d(widths[0], config.out_channels, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:

@@ -145,4 +145,5 @@ def write_index(folder: Path, drawings: Iterable[Drawing]) -> None:
 
 
 def _drawing(row: dict[str, Any]) -> Drawing:
-    return Drawing(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return Drawing(**fields)

@@ -111,7 +111,7 @@ def _checked_sizes(sizes: tuple[int, ...]) -> int:
 
 
 def _packages(options: BuildOptions, labels: Labels, report: Report) -> dict[str, Package]:
-    """Everything the table names, fetched and listed. With `keep_going`, a source that fails is reported and left out."""
+    """Everything the table names, fetched and listed; with `keep_going`, a source that fails is left out, and said."""
     packages: dict[str, Package] = {}
     for source in options.table:
         try:
@@ -146,25 +146,31 @@ def _render(
     kept: Counter[str] = Counter()
     for candidate in package.candidates[: options.limit]:
         raster = rasteriser.render(candidate.kind, candidate.data)
-        reason = raster.reason if isinstance(raster, Refused) else _no_use(source, candidate, raster, harvest.looks)
+        reason = raster.reason if isinstance(raster, Refused) else _no_use(source, candidate, raster, harvest)
         if isinstance(raster, Refused) or reason is not None:
             refused[str(reason)] += 1
             continue
         kept[candidate.concept] += 1
-        harvest.looks.add(raster.hash_, raster.thumb, source.name)
+        harvest.looks.add(raster.hash_, raster.thumb, _rivals(source, candidate))
         harvest.drawings.append(_drawing(source, candidate, raster))
         writer.append(raster.pixels)
     report(f"{source.name}: {kept.total()} kept" + "".join(f", {n} {why}" for why, n in refused.most_common(5)))
 
 
-def _no_use(source: Source, candidate: Candidate, raster: Raster, looks: Looks) -> str | None:
+def _no_use(source: Source, candidate: Candidate, raster: Raster, harvest: _Harvest) -> str | None:
+    """Why this drawing is not kept; in emoji sets only a repetition of the same concept is one."""
     if raster.coverage < _SPARSE:
         return "sparse"
     if source.reader == "openclipart" and raster.chroma < _GRAY:
         return "gray"
-    if looks.repeats(raster.hash_, raster.thumb, source.name):
+    if harvest.looks.repeats(raster.hash_, raster.thumb, _rivals(source, candidate)):
         return "repeated"
     return None
+
+
+def _rivals(source: Source, candidate: Candidate) -> str:
+    """Among which drawings a repetition is dropped: a concept's in emoji sets, where faces may differ by a smile."""
+    return source.name if ":" in candidate.concept else f"{source.name} {candidate.concept}"
 
 
 def _drawing(source: Source, candidate: Candidate, raster: Raster) -> Drawing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ class Package:
 
 _ICON_SIZE = re.compile(r"-(?:16|20|24|28|32|48)$")
 _ICON_FILLS = re.compile(r"-(?:fill|static|line|outline|filled)\b")
+_SQUASHED_SIGNS = re.compile(
+    "arrow|pointing|reverse|left|right|black|white|empty|eyes|tears|sweat|smile|frown|one|two|three|flag|cross|symbol"
+)
 _DROPPED_ICONS = re.compile(r"^abstract-|^(?:plain|perspective-dice)-|^empty-\w+$")
 
 
@@ -47,7 +50,7 @@ def read_package(source: Source, path: Path, labels: Labels) -> Package:
         if source.reader == "openclipart":
             from pinxit.train.data.openclipart import read_openclipart
 
-            return read_openclipart(source, path)
+            return read_openclipart(source, path, labels)
         with tarfile.open(path) as archive:
             if source.reader == "emoji-webp":
                 return _emoji_pictures(source, archive, labels)
@@ -123,15 +126,14 @@ def _iconify(source: Source, archive: tarfile.TarFile, labels: Labels) -> Packag
                 )
             )
     author, licence = info["author"], info["license"]
-    said = (
-        f"info.json: {info['name']}, author {_text(author)}, licence {licence['title']}"
-        + (f" ({licence['url']})" if "url" in licence else "")
+    said = f"info.json: {info['name']}, author {_text(author)}, licence {licence['title']}" + (
+        f" ({licence['url']})" if "url" in licence else ""
     )
     keep_variants = source.reader == "iconify-emoji" and source.name == "streamline"
     return Package(tuple(found) if keep_variants else _first_of_each(found), said)
 
 
-def _emoji_named(name: str, aliases: list[str] | tuple[()], code: str | None, labels: Labels) -> tuple[str, Words] | None:
+def _emoji_named(name: str, aliases: Sequence[str], code: str | None, labels: Labels) -> tuple[str, Words] | None:
     if code is not None:
         if has_tone(code):
             return None
@@ -140,7 +142,18 @@ def _emoji_named(name: str, aliases: list[str] | tuple[()], code: str | None, la
         if tone_named(name) and labels.key_of(name) is None:
             return None
         key = next((key for key in map(labels.key_of, (name, *aliases)) if key is not None), None)
+        if key is None and "-" not in name:
+            return _squashed(name, labels)
     return None if key is None or key not in labels.words else (key, labels.words[key])
+
+
+def _squashed(name: str, labels: Labels) -> tuple[str, Words] | None:
+    """Words out of a file name without spaces: `bellcancellation`; None when it does not split into known words."""
+    parts = labels.split(name)
+    if parts is None or _SQUASHED_SIGNS.search(name):
+        return None
+    text = " ".join(parts)
+    return f"word:{slugged(text)}", Words(en=(text,), plural=is_plural(text), countable=False, group="icons")
 
 
 def _icon_named(source: Source, name: str) -> tuple[str, Words] | None:
@@ -151,12 +164,14 @@ def _icon_named(source: Source, name: str) -> tuple[str, Words] | None:
     text = re.sub(r"-\d+$", "", plain).replace("-", " ").strip()
     if len(text) < 2:
         return None
-    words = Words(en=(text,), plural=is_plural(text), countable=not is_plural(text), group="icons", subgroup=source.name)
+    several = is_plural(text)
+    words = Words(en=(text,), plural=several, countable=not several, group="icons", subgroup=source.name)
     return f"{source.name}:{slugged(text)}", words
 
 
 def _svg_document(icon: dict[str, Any], icons: dict[str, Any], *, tintable: bool) -> str:
-    box = [icon.get(key, icons.get(key, fallback)) for key, fallback in (("left", 0), ("top", 0), ("width", 16), ("height", 16))]
+    defaults = {"left": 0, "top": 0, "width": 16, "height": 16}
+    box = [icon.get(key, icons.get(key, fallback)) for key, fallback in defaults.items()]
     body = icon["body"].replace("currentColor", "#fff" if tintable else "#333")
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '

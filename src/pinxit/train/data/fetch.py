@@ -48,9 +48,8 @@ def _only_file(folder: Path) -> Path | None:
 def _command(source: Source, folder: Path) -> list[str]:
     match source.client:
         case "npm":
-            return ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder)] + [
-                f"{source.package}@{source.version}"
-            ]
+            wanted = f"{source.package}@{source.version}"
+            return ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder), wanted]
         case "pip":
             return ["pip", "download", "--no-deps", "--dest", str(folder), f"{source.package}=={source.version}"]
         case "apt":

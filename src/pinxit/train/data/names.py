@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pinxit.schema.errors import BadInput
 from pinxit.train.data.concepts import Concept, named_concepts
@@ -16,21 +17,27 @@ from pinxit.train.data.concepts import Concept, named_concepts
 _TONES = frozenset({"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"})
 _MARKS = frozenset({"FE0F", "FE0E"})
 _SKIN_WORDS = re.compile(r"-(?:(?:medium-)?(?:light|dark)|medium)(?:-skin-tone)?(?=-|$)")
-_SINGULAR_S = frozenset(
-    "bus cactus octopus hibiscus lotus cross dress compass glass grass chess princess goddess abacus crocus platypus "
-    "virus walrus canvas christmas cyclops hippopotamus tennis lacrosse hands-free gas lens iris bonus campus colossus "
-    "brass moss boss trellis press fortress papyrus pegasus chrysalis hearthis genesis tetris ankylosaurus "
-    "diplodocus stegosaurus triceratops minus plus focus asparagus citrus venus uranus mars".split()
-)
+# fmt: off
+_SINGULAR_S = frozenset({
+    "bus", "cactus", "octopus", "hibiscus", "lotus", "cross", "dress", "compass", "glass", "grass", "chess",
+    "princess", "goddess", "abacus", "crocus", "platypus", "virus", "walrus", "canvas", "christmas", "cyclops",
+    "hippopotamus", "tennis", "lacrosse", "hands-free", "gas", "lens", "iris", "bonus", "campus", "colossus",
+    "brass", "moss", "boss", "trellis", "press", "fortress", "papyrus", "pegasus", "chrysalis", "hearthis",
+    "genesis", "tetris", "ankylosaurus", "diplodocus", "stegosaurus", "triceratops", "minus", "plus", "focus",
+    "asparagus", "citrus", "venus", "uranus", "mars",
+})
 _IRREGULAR = {
-    "mouse": "mice", "fish": "fish", "sheep": "sheep", "deer": "deer", "goose": "geese", "ox": "oxen", "man": "men",
-    "woman": "women", "person": "people", "child": "children", "tooth": "teeth", "foot": "feet", "leaf": "leaves",
-    "wolf": "wolves", "knife": "knives", "die": "dice", "dice": "dice", "cactus": "cacti", "octopus": "octopuses",
-    "squid": "squid", "shrimp": "shrimp", "loaf": "loaves", "shelf": "shelves", "scarf": "scarves", "elf": "elves",
-    "moose": "moose", "sushi": "sushi", "bison": "bison", "aircraft": "aircraft", "calf": "calves",
-    "tomato": "tomatoes", "potato": "potatoes", "mango": "mangoes", "mosquito": "mosquitoes", "volcano": "volcanoes",
-    "half": "halves", "sheaf": "sheaves", "men": "men", "women": "women", "people": "people", "axis": "axes", "thief": "thieves", "dwarf": "dwarves", "jack-o-lantern": "jack-o-lanterns",
-}  # fmt: skip
+    "mouse": "mice", "fish": "fish", "sheep": "sheep", "deer": "deer", "goose": "geese", "ox": "oxen",
+    "man": "men", "woman": "women", "person": "people", "child": "children", "tooth": "teeth", "foot": "feet",
+    "leaf": "leaves", "wolf": "wolves", "knife": "knives", "die": "dice", "dice": "dice", "cactus": "cacti",
+    "octopus": "octopuses", "squid": "squid", "shrimp": "shrimp", "loaf": "loaves", "shelf": "shelves",
+    "scarf": "scarves", "elf": "elves", "moose": "moose", "sushi": "sushi", "bison": "bison",
+    "aircraft": "aircraft", "calf": "calves", "tomato": "tomatoes", "potato": "potatoes", "mango": "mangoes",
+    "mosquito": "mosquitoes", "volcano": "volcanoes", "half": "halves", "sheaf": "sheaves", "men": "men",
+    "women": "women", "people": "people", "axis": "axes", "thief": "thieves", "dwarf": "dwarves",
+    "jack-o-lantern": "jack-o-lanterns",
+}
+# fmt: on
 _HEAD_FIRST = re.compile(
     r"^(?P<head>[\w'’-]+(?: [\w'’-]+)*?) (?P<rest>(?:of|with|in|on|behind|without|showing|tilted|from|over|at) .+)$"
     r"|^(?P<who>face|person|man|woman|men|women|people) (?P<does>\w+(?:ing|ed)\b.*)$"
@@ -60,14 +67,25 @@ class Labels:
 
     words: Mapping[str, Words]
     by_slug: Mapping[str, str]
+    vocabulary: frozenset[str] = frozenset()
 
     def key_of(self, name: str) -> str | None:
         """The concept that a file name such as `cat-face` or `blacktelephone` means, without skin tones."""
-        slug = slugged(name)
+        slug = re.sub("^flag-for-(?:flag-)?", "flag-", slugged(name))
         for candidate in (slug, re.sub(r"-\d+$", "", slug), slug.replace("-", "")):
             if candidate in self.by_slug:
                 return self.by_slug[candidate]
         return None
+
+    def split(self, squashed: str) -> list[str] | None:
+        """The fewest known words that this string consists of: `whitehouse` to `white house`."""
+        best: list[list[str] | None] = [[]] + [None] * len(squashed)
+        for end in range(1, len(squashed) + 1):
+            for start in range(max(0, end - 16), end - 2):
+                front, word = best[start], squashed[start:end]
+                if front is not None and word in self.vocabulary and len(front) < len(best[end] or squashed):
+                    best[end] = [*front, word]
+        return best[-1]
 
 
 def concept_key(hexcode: str) -> str:
@@ -95,6 +113,8 @@ def slugged(text: str) -> str:
 def is_plural(name: str) -> bool:
     """Is the head of this English noun phrase a plural (`grapes`, `nest with eggs` is not)?"""
     head = _head(name).rsplit(" ", 1)[-1].lower()
+    if head in ("people", "men", "women"):
+        return True
     return head.endswith("s") and not head.endswith(("ss", "us", "'s", "’s")) and head not in _SINGULAR_S
 
 
@@ -147,7 +167,7 @@ def read_labels(package: Path) -> Labels:
     words: dict[str, Words] = {}
     slugs: dict[str, str] = {}
     for entry in english:
-        if "group" not in entry:
+        if "group" not in entry or not concept_key(entry["hexcode"]):
             continue
         key = concept_key(entry["hexcode"])
         group, subgroup = groups[entry["group"]], subgroups[entry["subgroup"]]
@@ -158,12 +178,18 @@ def read_labels(package: Path) -> Labels:
             if not has_tone(code) and concept_key(code) in words:
                 for shortcode in [value] if isinstance(value, str) else value:
                     slugs.setdefault(slugged(shortcode), concept_key(code))
+    for key in words:
+        if "-" not in key:
+            slugs.setdefault(slugged(unicodedata.name(chr(int(key, 16)), "")), key)
     for slug, key in list(slugs.items()):
         slugs.setdefault(slug.replace("-", ""), key)
-    return Labels(words, slugs)
+    slugs.pop("", None)
+    spoken = (text for entry in words.values() for text in (*entry.en, *entry.en_keywords))
+    vocabulary = frozenset(part for text in spoken for part in slugged(text).split("-") if len(part) > 2)
+    return Labels(words, slugs, vocabulary)
 
 
-def _read_json(archive: tarfile.TarFile, package: Path, name: str):  # noqa: ANN202
+def _read_json(archive: tarfile.TarFile, package: Path, name: str) -> Any:
     try:
         member = archive.extractfile(name)
     except KeyError:
@@ -173,7 +199,7 @@ def _read_json(archive: tarfile.TarFile, package: Path, name: str):  # noqa: ANN
     return json.load(member)
 
 
-def _words(entry, chinese, group: str, subgroup: str, concept: Concept | None) -> Words:  # noqa: ANN001
+def _words(entry: dict[str, Any], chinese: dict[str, Any], group: str, subgroup: str, concept: Concept | None) -> Words:
     label = _plain_label(entry["label"])
     zh_label = str(chinese.get("label", "")).strip()
     en, zh = [label], [zh_label] if zh_label else []
@@ -184,7 +210,7 @@ def _words(entry, chinese, group: str, subgroup: str, concept: Concept | None) -
     plural = is_plural(en[0]) and group not in ("flags", "symbols")
     countable = subgroup not in ("time", "keycap", "alphanum", "sky-weather", "place-geographic", "place-other")
     if concept is not None:
-        en, zh = [*concept.en, *en], [*concept.zh, *zh]
+        en, zh = list(concept.en), list(concept.zh)
         measure, plural, countable = concept.measure, concept.plural, concept.countable
     elif group in ("flags", "symbols", "component"):
         countable = False
@@ -203,12 +229,20 @@ def _words(entry, chinese, group: str, subgroup: str, concept: Concept | None) -
 
 def _plain_label(label: str) -> str:
     """A label as people would say it: `woman: red hair` becomes `woman with red hair`."""
-    text = re.sub(r"\s+", " ", label.replace("’", "'")).strip()
+    text = re.sub(r"\s+", " ", re.sub("[“”]", "", label.replace("’", "'"))).strip()
     who, colon, what = text.partition(": ")
     if not colon or what.startswith("facing right"):
         return who
-    if who in ("kiss", "couple with heart", "family", "keycap", "flag"):
-        return f"{what} flag" if who == "flag" else f"{who} {what}" if who == "keycap" else f"{who} of {what}"
+    people = " and ".join(what.rsplit(", ", 1))
+    told = {
+        "flag": f"{what} flag",
+        "keycap": f"keycap {what}",
+        "kiss": f"{people} kissing",
+        "couple with heart": f"{people} with a heart",
+        "family": f"family of {people}",
+    }
+    if who in told:
+        return told[who]
     return f"{what} {who}" if what == "bald" else f"{who} with {what}"
 
 

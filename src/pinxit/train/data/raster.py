@@ -33,7 +33,9 @@ _LARGEST_RENDER = 4096
 _MEMORY_LIMIT = 4 << 30
 _PADDING = 0.04
 _VISIBLE = 8
-_OUTSIDE_REFERENCE = re.compile(rb"""(?:href\s*=\s*["']\s*(?!\#|data:)[^"'\s]|<!ENTITY|@import|url\(\s*["']?(?!\#|["'#]))""")
+_OUTSIDE_REFERENCE = re.compile(
+    rb"""href\s*=\s*["']\s*(?!\#|data:)[^"'\s]|<!ENTITY|@import|url\(\s*["']?\s*(?!["'\s#]|data:)"""
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +214,7 @@ def _square(image: Image.Image, size: int) -> NDArray[np.uint8]:
 
 
 def _described(square: NDArray[np.uint8]) -> Raster:
-    alpha = square[..., 3].astype(np.float32) / 255
+    alpha = square[..., 3].astype(np.float32) * np.float32(1 / 255)
     colour = square[..., :3].astype(np.float32)
     total = float(alpha.sum())
     rows, columns = np.nonzero(alpha > _VISIBLE / 255)
@@ -220,7 +222,7 @@ def _described(square: NDArray[np.uint8]) -> Raster:
     rim = _rim(alpha)
     rim_colour = colour[rim].sum(0) / max(float(alpha[rim].sum()), 1e-6)
     seen = Image.frombytes("RGBa", (square.shape[1], square.shape[0]), square.tobytes())
-    on_gray = (colour @ np.float32([0.299, 0.587, 0.114])) + 128 * (1 - alpha)
+    on_gray = (colour @ np.array((0.299, 0.587, 0.114), np.float32)) + 128 * (1 - alpha)
     return Raster(
         pixels=square,
         coverage=total / alpha.size,
@@ -265,7 +267,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         except (ValueError, OSError, MemoryError, SyntaxError, Image.DecompressionBombError) as error:
             _answer(answers, {"refused": str(error) or type(error).__name__})
             continue
-        facts = {
+        facts: dict[str, object] = {
             "coverage": raster.coverage,
             "fill": raster.fill,
             "chroma": raster.chroma,

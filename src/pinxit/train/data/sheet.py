@@ -36,7 +36,7 @@ def contact_sheet(
 def on_colour(pixels: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.uint8]:
     """A premultiplied drawing [S, S, 4] over a plain colour, as uint8 [S, S, 3]."""
     alpha = pixels[..., 3:].astype(np.float32) / 255
-    shown = pixels[..., :3] + np.float32(colour) * (1 - alpha)
+    shown = pixels[..., :3] + np.array(colour, np.float32) * (1 - alpha)
     return shown.round().clip(0, 255).astype(np.uint8)
 
 
@@ -49,7 +49,8 @@ def grid(pictures: list[NDArray[np.uint8]], captions: list[str], *, columns: int
     draw = ImageDraw.Draw(sheet)
     for index, (picture, text) in enumerate(zip(pictures, captions, strict=True)):
         left, top = index % columns * cell, index // columns * high
-        sheet.paste(Image.fromarray(picture).resize((cell - 2, cell - 2), Image.Resampling.BICUBIC), (left + 1, top + 1))
+        shown = Image.fromarray(picture).resize((cell - 2, cell - 2), Image.Resampling.BICUBIC)
+        sheet.paste(shown, (left + 1, top + 1))
         for number, part in enumerate(_wrapped(text, cell)):
             draw.text((left + 2, top + cell + number * line), part, fill="black")
     return sheet

@@ -113,10 +113,24 @@ STYLES: tuple[Style, ...] = (
         zh=("剪影", "单色剪影", "单色图标"),
         weight=0.7,
     ),
-    Style(key="flat-color", family="flat-color-icons", en=("flat color icon", "office icon"), zh=("扁平彩色图标",), weight=0.3),
-    Style(key="fluent-color", family="fluent-color", en=("app icon", "gradient app icon"), zh=("应用图标",), weight=0.3),
+    Style(
+        key="flat-color",
+        family="flat-color-icons",
+        en=("flat color icon", "office icon"),
+        zh=("扁平彩色图标",),
+        weight=0.3,
+    ),
+    Style(
+        key="fluent-color", family="fluent-color", en=("app icon", "gradient app icon"), zh=("应用图标",), weight=0.3
+    ),
     Style(key="weather", family="meteocons", en=("weather icon", "weather icon style"), zh=("天气图标",), weight=0.5),
-    Style(key="clipart", family="openclipart", en=("clip art", "clipart", "clip art style"), zh=("剪贴画", "剪贴画风格"), weight=0.5),
+    Style(
+        key="clipart",
+        family="openclipart",
+        en=("clip art", "clipart", "clip art style"),
+        zh=("剪贴画", "剪贴画风格"),
+        weight=0.5,
+    ),
 )
 
 LABELS = Source(

@@ -1,0 +1,1 @@
+"""The model families: one folder each, with its shapes, its file layouts and its numbers."""

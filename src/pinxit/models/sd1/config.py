@@ -1,0 +1,43 @@
+"""Stable Diffusion 1.x: what its files say about the networks (Rombach et al. 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
+from pinxit.models.common.measured import clip_config, unet_config, vae_config
+from pinxit.models.common.prediction import Kind, Prediction, find_prediction
+from pinxit.weights.identify import Match
+
+NUM_HEADS = 8
+Variant: TypeAlias = Literal["base", "inpainting", "instruct"]
+VARIANTS: dict[int, Variant] = {4: "base", 8: "instruct", 9: "inpainting"}
+"""By the U-Net's input channels: latent; latent and picture; latent, mask and masked picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sd1Config:
+    """One SD 1.x checkpoint. `vae` and `text_encoder` are None where the file lacks them."""
+
+    variant: Variant
+    unet: UNetConfig
+    vae: VaeConfig | None
+    text_encoder: ClipTextConfig | None
+    prediction: Prediction
+
+
+def config_from(match: Match) -> Sd1Config:
+    """The configuration of an SD 1.x checkpoint. Raises BadModelFile where its sizes contradict each other."""
+    unet = unet_config(match, num_heads=NUM_HEADS)
+    return Sd1Config(
+        variant=VARIANTS[unet.in_channels],
+        unet=unet,
+        vae=vae_config(match),
+        text_encoder=clip_config(match, activation="quick_gelu"),
+        prediction=find_prediction(match, fallback=_epsilon),
+    )
+
+
+def _epsilon() -> tuple[Kind, str, bool]:
+    return "epsilon", "SD 1.x predicts the noise", False

@@ -1,0 +1,176 @@
+"""Runs that need words: the vocabulary and the text encoder's warm-up, and the U-Net with its latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pinxit.models.common.clip import ClipText
+from pinxit.models.common.ldm_unet import UNet
+from pinxit.models.common.vae import AutoencoderKL
+from pinxit.prompts.bpe_training import train_bpe, vocabulary_files
+from pinxit.prompts.tokenizer import ClipTokenizer
+from pinxit.train.autoencoder import encode_inner, fold_statistics
+from pinxit.train.conditioning import TextTask, text_config
+from pinxit.train.data.backgrounds import BackgroundShares
+from pinxit.train.data.bank import Bank
+from pinxit.train.data.captions import caption
+from pinxit.train.data.composition import Composer, CompositionSettings, KindShares
+from pinxit.train.data.concepts import first_keys
+from pinxit.train.data.facts import SceneFacts
+from pinxit.train.diffusion import DiffusionTask, LatentPool, unet_config
+from pinxit.train.loop import Summary
+from pinxit.train.recipe import Composing, DiffusionRecipe, Selection, TextRecipe, TextShape
+from pinxit.train.workshop import (
+    Job,
+    Report,
+    load_component,
+    load_vae,
+    read_shapes,
+    save_component,
+    train_averaged,
+)
+
+NO_BACKGROUND = BackgroundShares(white=0, colour=0, gradient=0, scene=0)
+NO_KIND = KindShares(single=0, pair=0, size=0, count=0, colour=0)
+ENCODE_BATCH = 32
+
+
+def composer(bank: Bank, selection: Selection, composing: Composing, *, size: int) -> Composer:
+    """The composer that a recipe describes, for pictures of `size` pixels."""
+    from dataclasses import replace
+
+    settings = CompositionSettings(
+        kinds=replace(NO_KIND, **composing.kinds),
+        backgrounds=replace(NO_BACKGROUND, **composing.backgrounds),
+        scale=composing.scale,
+        jitter=composing.jitter,
+    )
+    concepts = None if selection.concepts is None else first_keys(selection.concepts)
+    return Composer(bank, settings, size=size, concepts=concepts, styles=selection.styles or None)
+
+
+def stated_facts(facts: SceneFacts) -> frozenset[str]:
+    """What a picture shows, as names of classes."""
+    found = {f"concept:{thing.drawing.concept}" for thing in facts.objects}
+    found |= {f"style:{thing.drawing.style}" for thing in facts.objects}
+    found |= {f"tint:{thing.colour}" for thing in facts.objects if thing.colour}
+    found |= {f"ground:{colour}" for colour in facts.background.colours}
+    found.add(f"ground:{facts.background.kind}")
+    found.add(f"kind:{facts.kind}:{len(facts.objects)}")
+    if facts.background.place:
+        found.add(f"place:{facts.background.place}:{facts.background.time}")
+    if facts.relation:
+        found.add(f"relation:{facts.relation}")
+    return frozenset(found)
+
+
+def learn_vocabulary(bank: Bank, recipe: TextRecipe, folder: Path) -> ClipTokenizer:
+    """Learn the vocabulary from captions of every drawing in the bank, and write `vocab.json` and `merges.txt`."""
+    everything = composer(bank, Selection(), recipe.composing.model_copy(update={"jitter": 0.0}), size=16)
+    rng = np.random.default_rng(recipe.optimisation.seed)
+    captions = (caption(everything.compose(rng)[1], rng) for _ in range(recipe.vocabulary_captions))
+    vocabulary, merges = train_bpe(captions, recipe.shape.vocabulary)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in zip(("vocab.json", "merges.txt"), vocabulary_files(vocabulary, merges), strict=True):
+        (folder / name).write_text(text, "utf-8")
+    return ClipTokenizer.from_folder(folder)
+
+
+def run_text(job: Job, recipe: TextRecipe, bank: Bank, report: Report) -> Summary:
+    """Learn the vocabulary, then warm the text encoder up on the facts of captions."""
+    folder = job.workshop / "tokenizer"
+    if job.workers.rank == 0 and not (folder / "vocab.json").is_file():
+        learn_vocabulary(bank, recipe, folder)
+        report("learned the vocabulary")
+    job.workers.wait()
+    tokenizer = ClipTokenizer.from_folder(folder)
+    torch.manual_seed(recipe.optimisation.seed)
+    text = ClipText(text_config(recipe.shape, tokenizer))
+    scenes = composer(bank, recipe.data, recipe.composing, size=16)
+
+    def captions(step: int, count: int) -> tuple[list[str], list[frozenset[str]]]:
+        rng = np.random.Generator(np.random.Philox(key=[job.seed, step]))
+        facts = [scenes.compose(rng)[1] for _ in range(count)]
+        return [caption(shown, rng) for shown in facts], [stated_facts(shown) for shown in facts]
+
+    rng = np.random.default_rng(0)
+    known = frozenset[str]().union(*(stated_facts(scenes.compose(rng)[1]) for _ in range(8000)))
+    task = TextTask(recipe, text, tokenizer, captions, sorted(known))
+    summary = train_averaged(job, task, report)
+    if job.workers.rank == 0:
+        save_component(job.workshop, "text", text, {"text": recipe.shape.model_dump(mode="json")})
+    return summary
+
+
+def load_text(workshop: Path) -> tuple[ClipText, ClipTokenizer]:
+    tokenizer = ClipTokenizer.from_folder(workshop / "tokenizer")
+    text = ClipText(text_config(TextShape.model_validate(read_shapes(workshop).get("text", {})), tokenizer))
+    load_component(workshop, "text", text)
+    return text, tokenizer
+
+
+def run_diffusion(job: Job, recipe: DiffusionRecipe, bank: Bank, report: Report) -> Summary:
+    """Train the U-Net on the workshop's autoencoder and text encoder."""
+    vae = load_vae(job.workshop)
+    text, tokenizer = load_text(job.workshop)
+    config = unet_config(recipe.shape, z_channels=vae.config.z_channels, text_width=text.config.width)
+    torch.manual_seed(recipe.optimisation.seed)
+    unet = UNet(config, dropout=recipe.dropout)
+    half = composer(bank, recipe.data, recipe.composing, size=recipe.size // 2)
+    pool = LatentPool(filler(job.seed, half, vae, size=recipe.size, report=report), count=recipe.pool, refresh=recipe.refresh)
+    task = DiffusionTask(recipe, unet, text, tokenizer, pool, seed=job.seed)
+    summary = train_averaged(job, task, report)
+    if job.workers.rank == 0:
+        save_component(job.workshop, "text", text, {})
+        save_component(job.workshop, "unet", unet, {"unet": recipe.shape.model_dump(mode="json"), "size": recipe.size})
+    return summary
+
+
+def filler(
+    seed: int, half: Composer, vae: AutoencoderKL, *, size: int, report: Report
+) -> Callable[[int, int], tuple[Tensor, Tensor, Callable[[int, np.random.Generator], str]]]:
+    """Composes pictures at half `size` and encodes them, for a LatentPool."""
+
+    def fill(turn: int, count: int) -> tuple[Tensor, Tensor, Callable[[int, np.random.Generator], str]]:
+        rng = np.random.Generator(np.random.Philox(key=[seed, 1_000_000 + turn]))
+        latents: list[Tensor] = []
+        facts: list[SceneFacts] = []
+        for start in range(0, count, ENCODE_BATCH):
+            batch = half.batch(min(ENCODE_BATCH, count - start), rng)
+            facts.extend(batch.facts)
+            latents.append(encode_pictures(vae, torch.from_numpy(batch.images)))
+        report(f"composed {count} pictures")
+        sizes = torch.tensor([[size, size, 0, 0, size, size]]).float().expand(count, -1)
+        return torch.cat(latents), sizes, lambda item, draw: caption(facts[item], draw)
+
+    return fill
+
+
+@torch.no_grad()
+def encode_pictures(vae: AutoencoderKL, half_size: Tensor) -> Tensor:
+    """Latent means, float32, of uint8 pictures at half the model's size."""
+    x = half_size.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        mean, _ = encode_inner(vae, x)
+    return mean.float()
+
+
+def normalise_latents(workshop: Path, bank: Bank, selections: Sequence[tuple[Selection, Composing]], *, pictures: int) -> None:
+    """Fold the latents' mean and deviation into the autoencoder, so that the U-Net sees unit variance per channel."""
+    vae = load_vae(workshop)
+    rng = np.random.default_rng(1)
+    parts = [
+        encode_pictures(vae, torch.from_numpy(composer(bank, selection, composing, size=128).batch(pictures, rng).images))
+        for selection, composing in selections
+    ]
+    latents = torch.cat(parts).transpose(0, 1).flatten(1)
+    fold_statistics(vae, latents.mean(dim=1), latents.std(dim=1))
+    save_component(workshop, "vae", vae, {})
+
+

@@ -1,0 +1,145 @@
+"""A model in the making: a folder of weights by component, and the runs that fill it.
+
+```
+vae.safetensors  text.safetensors  unet.safetensors     averaged weights under our own names
+tokenizer/vocab.json  tokenizer/merges.txt
+shape.json                                              the shapes, as the recipes gave them
+runs/<recipe name>/                                     training states and logs
+```
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from pinxit.models.common.vae import AutoencoderKL
+from pinxit.schema.errors import BadInput, Missing
+from pinxit.train.autoencoder import AutoencoderTask, vae_config
+from pinxit.train.crops import Crops
+from pinxit.train.data.bank import Bank
+from pinxit.train.data.concepts import first_keys
+from pinxit.train.loop import Limits, Summary, Task, Trainer, train
+from pinxit.train.parallel import Workers
+from pinxit.train.recipe import DiffusionRecipe, Selection, TextRecipe, VaeRecipe, VaeShape
+
+AnyRecipe = VaeRecipe | TextRecipe | DiffusionRecipe
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One training command: a recipe, the bank it learns from, the workshop it fills, and when to stop."""
+
+    name: str
+    recipe: AnyRecipe
+    bank: Path
+    workshop: Path
+    limits: Limits
+    workers: Workers = field(default_factory=Workers.alone)
+
+    @property
+    def seed(self) -> int:
+        """The seed of this process's own batches."""
+        return self.recipe.optimisation.seed + 7919 * self.workers.rank
+
+
+def chosen_rows(bank: Bank, selection: Selection) -> tuple[list[int], list[float]]:
+    """Rows of the drawings that a recipe learns from, and their weights; never a held-out one.
+
+    Curriculum drawings share `1 - plain` of the weight, all other ones `plain`.
+    """
+    styles = selection.styles or None
+    if selection.concepts is None:
+        rows = list(bank.rows(styles=styles, split="train"))
+        return rows, [bank.drawings[row].weight for row in rows]
+    inner = list(bank.rows(concepts=first_keys(selection.concepts), styles=styles, split="train"))
+    if not inner:
+        raise BadInput("The bank holds none of the curriculum's drawings.", hint="Build it with more sources.")
+    inside = frozenset(inner)
+    outer = [row for row in bank.rows(styles=styles, split="train") if row not in inside] if selection.plain else []
+    weights = _scaled(bank, inner, 1 - selection.plain) + _scaled(bank, outer, selection.plain)
+    return inner + outer, weights
+
+
+def _scaled(bank: Bank, rows: Sequence[int], share: float) -> list[float]:
+    total = sum(bank.drawings[row].weight for row in rows)
+    return [share * bank.drawings[row].weight / total for row in rows]
+
+
+def run(job: Job, report: Report) -> Summary:
+    """Train as `job` says and write the averaged weights into the workshop."""
+    bank = Bank.open(job.bank)
+    if isinstance(job.recipe, VaeRecipe):
+        return _run_vae(job, job.recipe, bank, report)
+    from pinxit.train.words import run_diffusion, run_text
+
+    if isinstance(job.recipe, TextRecipe):
+        return run_text(job, job.recipe, bank, report)
+    return run_diffusion(job, job.recipe, bank, report)
+
+
+def _run_vae(job: Job, recipe: VaeRecipe, bank: Bank, report: Report) -> Summary:
+    torch.manual_seed(recipe.optimisation.seed)
+    vae = AutoencoderKL(vae_config(recipe.shape))
+    if recipe.stage == "outer":
+        load_component(job.workshop, "vae", vae)
+    rows, weights = chosen_rows(bank, recipe.data)
+    frame = 128 if recipe.stage == "inner" else 256
+    crops = Crops(bank, rows, weights, size=recipe.size, frame=frame, seed=job.seed)
+    task = AutoencoderTask(recipe, vae, crops)
+    summary = train_averaged(job, task, report)
+    if job.workers.rank == 0:
+        save_component(job.workshop, "vae", vae, {"vae": recipe.shape.model_dump(mode="json")})
+    return summary
+
+
+def train_averaged(job: Job, task: Task, report: Report) -> Summary:
+    """Train, then leave the averaged weights in the task's networks."""
+    trainer = Trainer(task, job.recipe.optimisation, workers=job.workers)
+    digest = hashlib.sha256(job.recipe.model_dump_json(exclude={"optimisation"}).encode()).hexdigest()
+    summary = train(trainer, job.workshop / "runs" / job.name, recipe=digest, limits=job.limits, report=report)
+    average = trainer.averaged()
+    with torch.no_grad():
+        for name, parameter in task.networks.named_parameters():
+            parameter.copy_(average[name])
+    report(f"{summary.steps} steps, {summary.rate:.1f} samples per second")
+    return summary
+
+
+def save_component(workshop: Path, name: str, network: nn.Module, shape: Mapping[str, object]) -> None:
+    """Write a network's weights and add its shape to `shape.json`, each atomically."""
+    workshop.mkdir(parents=True, exist_ok=True)
+    draft = workshop / f"{name}.tmp"
+    save_file({key: value.detach().contiguous().clone() for key, value in network.state_dict().items()}, draft)
+    os.replace(draft, workshop / f"{name}.safetensors")
+    shapes = {**read_shapes(workshop), **shape}
+    draft.write_text(json.dumps(shapes, indent=1), "utf-8")
+    os.replace(draft, workshop / "shape.json")
+
+
+def load_component(workshop: Path, name: str, network: nn.Module) -> None:
+    """Read a network's weights back. Raises Missing when that component was never trained here."""
+    path = workshop / f"{name}.safetensors"
+    if not path.is_file():
+        raise Missing(f"The workshop {workshop} has no {name} yet.", hint=f"Train the {name} first.")
+    network.load_state_dict(load_file(path))
+
+
+def read_shapes(workshop: Path) -> dict[str, object]:
+    path = workshop / "shape.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def load_vae(workshop: Path) -> AutoencoderKL:
+    vae = AutoencoderKL(vae_config(VaeShape.model_validate(read_shapes(workshop).get("vae", {}))))
+    load_component(workshop, "vae", vae)
+    return vae.requires_grad_(False).eval()

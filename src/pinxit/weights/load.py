@@ -1,0 +1,144 @@
+"""Tensors out of files into a network that was built without memory (on the meta device)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from pinxit.schema.errors import BadModelFile, NumericError
+from pinxit.weights.convert import to_ours
+from pinxit.weights.header import Header, unchanged
+from pinxit.weights.identify import Match, PartMatch
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadReport:
+    """What `load_into` did. `missing` and `unexpected` are empty after a strict load.
+
+    `missing` are tensors of the network that got no value (our names); `unexpected` those of this part in the file
+    that the network has no place for (the file's names); `dropped` those left out on purpose, with reasons.
+    """
+
+    loaded: int
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    dropped: Mapping[str, str]
+
+
+def load_into(
+    network: nn.Module,
+    match: Match,
+    component: str,
+    *,
+    dtype: torch.dtype | None = None,
+    strict: bool = True,
+    check_finite: bool = False,
+) -> LoadReport:
+    """Give `network` the weights of the part `component`.
+
+    Tensors are mapped from the file and stay there until they are used, unless `dtype` converts them. Every shape is
+    compared with the network's. Raises BadModelFile for a wrong shape, a type that is no float, a file that changed,
+    and, when `strict`, for anything missing or unexpected; NumericError for NaN or infinity when `check_finite`.
+    """
+    part = match.part(component)
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    state: dict[str, Tensor] = {}
+    homeless: list[str] = []
+    bad: list[str] = []
+    for name, source, tensor in _tensors(match.header, part):
+        if name not in wanted:
+            homeless.append(source)
+            continue
+        _check(name, source, tensor, wanted[name])
+        tensor = tensor if dtype is None else tensor.to(dtype)
+        if check_finite and not _finite(tensor):
+            bad.append(source)
+        state[name] = tensor
+    if bad:
+        raise NumericError(
+            f"{match.header.path.name} holds NaN or infinity in {len(bad)} tensors, such as {_some(bad)}.",
+            hint="The file is damaged, or the model needs bfloat16 or float32: load another copy or type.",
+        )
+    network.load_state_dict(state, strict=False, assign=True)
+    below = tuple(name for name in match.unexpected if name.startswith(part.place.prefix))
+    report = LoadReport(
+        loaded=len(state),
+        missing=tuple(name for name in wanted if name not in state),
+        unexpected=(*homeless, *below),
+        dropped={name: why for name, why in match.dropped.items() if name.startswith(part.place.prefix)},
+    )
+    if strict:
+        _refuse_gaps(match, component, report)
+    return report
+
+
+def read_component(match: Match, component: str) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of the part `component` under our names, mapped from the file."""
+    for name, _, tensor in _tensors(match.header, match.part(component)):
+        yield name, tensor
+
+
+def _tensors(header: Header, part: PartMatch) -> Iterator[tuple[str, str, Tensor]]:
+    """(our name, the file's name, tensor) of every entry that is complete in the file."""
+    if not unchanged(header):
+        raise BadModelFile(f"{header.path.name} changed since it was looked at.", hint="Load it again.")
+    with ExitStack() as stack:
+        files: dict[Path, Any] = {}
+        for entry in part.entries:
+            if any(name not in header.tensors for name in entry.theirs):
+                continue
+            infos = [header.tensors[name] for name in entry.theirs]
+            try:
+                for info in infos:
+                    if info.path not in files:
+                        files[info.path] = stack.enter_context(safe_open(info.path, framework="pt"))
+                theirs = [cast(Tensor, files[info.path].get_tensor(info.name)) for info in infos]
+            except (SafetensorError, OSError) as error:
+                raise BadModelFile(f"{header.path.name} cannot be read: {error}.", hint="Download it again.") from error
+            for name, tensor in zip(entry.ours, to_ours(entry, theirs), strict=True):
+                yield name, entry.theirs[0], tensor
+
+
+def _check(name: str, source: str, tensor: Tensor, wanted: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != wanted:
+        raise BadModelFile(
+            f"{source} has the shape {list(tensor.shape)}, the network's {name} has {list(wanted)}.",
+            hint="The file is damaged, or belongs to another model.",
+        )
+    if not tensor.is_floating_point():
+        raise BadModelFile(
+            f"{source} holds {tensor.dtype} numbers, the network's {name} needs floats.",
+            hint="Quantised files are not supported: use the float version.",
+        )
+
+
+def _finite(tensor: Tensor) -> bool:
+    wide = tensor.float() if tensor.element_size() == 1 else tensor
+    return bool(torch.isfinite(wide).all())
+
+
+def _some(names: list[str] | tuple[str, ...]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _refuse_gaps(match: Match, component: str, report: LoadReport) -> None:
+    gaps: list[str] = []
+    if report.missing:
+        gaps.append(f"lacks {len(report.missing)} tensors of the {component} ({_some(report.missing)})")
+    if report.unexpected:
+        gaps.append(f"holds {len(report.unexpected)} that it has no place for ({_some(report.unexpected)})")
+    if gaps:
+        raise BadModelFile(
+            f"{match.header.path.name}, read as {match.layout.name}, {' and '.join(gaps)}.",
+            hint="The file is incomplete, or of a variant that is not supported yet.",
+        )

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import time
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pinxit.schema.errors import BadInput
+from pinxit.schema.interchange import Labels, a1111_text, parse_infotext, quoted, read_a1111, unquoted
+from pinxit.schema.parts import FromImage, ImageRef
+from pinxit.schema.record import Record
+from tests.reference import golden_json
+from tests.schema.strategies import EXAMPLE, EXAMPLE_RECORD, record_of, records
+
+CASES = cast("list[dict[str, Any]]", golden_json("goldens/text/a1111_infotext.json")["cases"])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["text"])[:20])
+def test_texts_are_taken_apart_as_a1111_does(case: dict[str, Any]) -> None:
+    parsed = parse_infotext(case["text"])
+    expected: dict[str, Any] = case["parsed"]
+    assert list(parsed.settings) == [name for name, _ in case["fields"]]
+    assert parsed.negative == expected["Negative prompt"]
+    assert read_a1111(case["text"]).fields["prompt"] == expected["Prompt"]
+    for name, raw in case["fields"]:
+        if f"{name}-1" not in expected:
+            assert parsed.settings[name] == expected[name]
+            assert quoted(parsed.settings[name]) == raw.replace('"worse"', "worse")
+
+
+def test_the_writer_follows_the_usual_order() -> None:
+    source = FromImage(image=ImageRef(sha256="cd" * 32), strength=0.75)
+    record = record_of(
+        EXAMPLE.replace(source=source, clip_skip=2, eta=0.5, s_churn=1, s_noise=1.005, prompt="a\nb", model="a, b")
+    )
+    assert a1111_text(record, Labels(sampler="Euler a", schedule="Karras")) == (
+        "a\nb\nNegative prompt: blurry\n"
+        "Steps: 4, Sampler: Euler a, Schedule type: Karras, CFG scale: 7.5, Seed: 7, Size: 64x72, "
+        'Model hash: ababababab, Model: "a, b", Denoising strength: 0.75, Clip skip: 2, RNG: NV, Eta: 0.5, '
+        "Sigma churn: 1, Sigma noise: 1.005, Version: pinxit 0.1.0"
+    )
+
+
+def test_without_labels_our_names_are_written() -> None:
+    assert "Sampler: euler_ancestral, Schedule type: karras, CFG scale: 7.5" in a1111_text(EXAMPLE_RECORD)
+
+
+def test_what_we_write_we_read() -> None:
+    source = FromImage(image=ImageRef(sha256="cd" * 32), strength=0.25)
+    request = EXAMPLE.replace(
+        source=source, clip_skip=2, eta=0.5, s_churn=1, s_tmin=2, s_tmax=3, s_noise=1.005, guidance_rescale=0.3
+    )
+    read = read_a1111(a1111_text(record_of(request)))
+    assert read.request() == request.replace(source={"kind": "blank"})
+    assert read.strength == 0.25
+    assert read.other == {"Model hash": "ababababab", "Version": "pinxit 0.1.0"}
+
+
+@given(records())
+def test_numbers_survive_the_text(record: Record) -> None:
+    request = record.request.replace(prompt="a", negative="b", sampler="euler", schedule="karras", model="m")
+    read = read_a1111(a1111_text(record_of(request))).request()
+    assert (read.seed, read.size, read.steps) == (request.seed, request.size, request.steps)
+    assert (read.guidance, read.eta, read.s_tmax) == (request.guidance, request.eta, request.s_tmax)
+    assert (read.prompt, read.negative) == ("a", "b")
+
+
+@given(st.text() | st.text('\n,:"\\ aS1x{}<>-/').map(lambda tail: f"a\nSteps: 1, Seed: 2, Size: 64x64, {tail}"))
+def test_any_text_is_read(text: str) -> None:
+    read = read_a1111(text)
+    assert read.request().prompt == read.fields["prompt"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
+def test_quoting_is_undone(value: str) -> None:
+    if not (value.startswith('"') and value.endswith('"')):
+        assert unquoted(quoted(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields", "other"),
+    [
+        ("Steps: 20, Seed: -1, Size: 64x64", {"steps": 20, "size": "64x64"}, {}),
+        ("Steps: 0, Seed: 1.5, Size: 500x500", {}, {"Steps": "0", "Seed": "1.5", "Size": "500x500"}),
+        ("CFG scale: nan, Eta: 1e99, Clip skip: x", {}, {"CFG scale": "nan", "Eta": "1e99", "Clip skip": "x"}),
+        ("Sampler: DPM++ 2M Karras, Steps: 1, Eta: 0", {"sampler": "DPM++ 2M", "schedule": "Karras"}, {}),
+        ("Sampler: Euler, Schedule type: Automatic, RNG: GPU", {"sampler": "Euler"}, {}),
+        ("RNG: CPU, Steps: 1, Tool: x", {"noise": "torch"}, {"Tool": "x"}),
+        ("Steps: 1, Sampler: a Karras, Schedule type: Beta", {"sampler": "a Karras", "schedule": "Beta"}, {}),
+        ("Denoising strength: 2, Steps: 1, A b: c", {}, {"Denoising strength": "2", "A b": "c"}),
+    ],
+)
+def test_settings_become_fields_or_are_kept(settings: str, fields: dict[str, object], other: dict[str, str]) -> None:
+    read = read_a1111(f"a cat\n{settings}")
+    assert fields.items() <= read.fields.items()
+    assert read.other == other
+    assert set(read.fields) - set(fields) <= {"prompt", "negative", "steps", "eta"}
+
+
+def test_strength_belongs_to_a_picture_only_without_a_second_pass() -> None:
+    assert read_a1111("Steps: 1, Denoising strength: 0.7, Seed: 1").strength == 0.7
+    hires = read_a1111("Steps: 1, Denoising strength: 0.7, Hires upscale: 2")
+    assert hires.strength is None
+    assert hires.other == {"Denoising strength": "0.7", "Hires upscale": "2"}
+
+
+def test_control_characters_of_other_programs_are_dropped() -> None:
+    read = read_a1111('a\0 cat\r\n\ud800Steps: 1, Seed: 2, Note: "x\\u0000, \\ud800y"')
+    assert read.fields["prompt"] == "a cat"
+    assert read.other == {"Note": "x, y"}
+
+
+@pytest.mark.parametrize("value", ['"', '"a', '"\\x"', "plain", '""'])
+def test_badly_quoted_values_are_kept(value: str) -> None:
+    assert unquoted(value) == ("" if value == '""' else value)
+
+
+def test_texts_beyond_the_limits_are_refused() -> None:
+    with pytest.raises(BadInput, match="The parameters text is 1048577 bytes long; 1048576 is the most that is read"):
+        parse_infotext("x" * (2**20 + 1))
+    with pytest.raises(BadInput, match="prompt may hold 65536 bytes of UTF-8, not 70000"):
+        read_a1111("x" * 70_000)
+
+
+@pytest.mark.parametrize("unit", ["a", " ", "a:", 'a:"', "aa: \\", ",", 'ab: "\\"', "a-", '"ab:"x, '])
+def test_reading_takes_time_in_proportion_to_length(unit: str) -> None:
+    start = time.perf_counter()
+    parse_infotext(unit * (2**20 // len(unit)))
+    assert time.perf_counter() - start < 5
