@@ -27,7 +27,7 @@ def networks(unet: UNetConfig, vae: VaeConfig | None, text: ClipTextConfig | Non
 
 
 def explains_everything(match: Match, built: Mapping[str, nn.Module], header: Header) -> None:
-    """Every tensor is mapped or dropped with a reason, every parameter is set, and writing gives the same names back."""
+    """Every tensor is mapped or dropped with a reason, every parameter is set, writing gives the same names back."""
     assert match.missing == ()
     assert match.unexpected == ()
     assert all(match.dropped.values())

@@ -81,8 +81,7 @@ def manifest_folder(root: Path, name: str, *, dtype: str = "F32") -> Path:
     """A diffusers folder with the parts, names, shapes and JSON files of the manifest `name`, and no numbers."""
     content = golden_json(f"manifests/diffusers/{name}.json")
     root.mkdir()
-    index = {key: value for key, value in content["model_index"].items()}
-    (root / "model_index.json").write_text(json.dumps(index))
+    (root / "model_index.json").write_text(json.dumps(content["model_index"]))
     for part, value in content["components"].items():
         folder = root / part
         folder.mkdir()

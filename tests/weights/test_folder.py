@@ -48,10 +48,10 @@ def test_shards_are_one_model(tmp_path: Path) -> None:
     ],
 )
 def test_evil_indexes_are_refused(tmp_path: Path, weight_map: object, expected: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(BadModelFile, match=expected):
         read_model(shards(tmp_path, weight_map))
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 def folder(root: Path, index: object) -> Path:
@@ -87,7 +87,7 @@ def test_a_folder_of_parts(tmp_path: Path) -> None:
     part = read_model(root / "vae", variant="fp16")
     assert (part.path, part.shapes, part.configs) == (root / "vae", {"a": (3,)}, {"config.json": {"in_channels": 4}})
     with pytest.raises(
-        BadModelFile, match="no weights named diffusion_pytorch_model.bf16.safetensors; it has diffusion"
+        BadModelFile, match=r"no weights named diffusion_pytorch_model.bf16.safetensors; it has diffusion"
     ):
         read_model(root / "vae", variant="bf16")
 

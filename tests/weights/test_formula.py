@@ -31,7 +31,7 @@ def test_values(text: str, value: int) -> None:
     "text", ["", "1+", "*2", "i j", "first[i", "(1", "1)", "i.j", "i**2", "f(x)", "__import__('os')", "1/2"]
 )
 def test_what_is_no_formula_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="in the formula|expected|after"):
+    with pytest.raises(ValueError, match=r"in the formula|expected|after"):
         parse(text)
 
 

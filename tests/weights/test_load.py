@@ -99,7 +99,7 @@ def test_a_network_with_fewer_layers_names_what_is_left(tmp_path: Path) -> None:
     match = file_of(tmp_path / "m.safetensors", theirs(Net.filled()))
     network = on_meta()
     del network.blocks[1]
-    with pytest.raises(BadModelFile, match=r"holds 15 that it has no place for .* and 12 more"):
+    with pytest.raises(BadModelFile, match=r"holds 9 that it has no place for .* and 6 more"):
         load_into(network, match, "net")
 
 
@@ -121,7 +121,7 @@ def test_nan_and_infinity_are_found(tmp_path: Path, value: float, dtype: torch.d
     tensors = {name: tensor.to(dtype) for name, tensor in theirs(Net.filled()).items()}
     tensors["model.layers.1.mix.bias"] = torch.full((6,), value).to(dtype)
     match = file_of(tmp_path / "m.safetensors", tensors)
-    with pytest.raises(NumericError, match="NaN or infinity in 1 tensors, such as model.layers.1.mix.bias"):
+    with pytest.raises(NumericError, match=r"NaN or infinity in 1 tensors, such as model.layers.1.mix.bias"):
         load_into(on_meta(), match, "net", check_finite=True)
     load_into(on_meta(), match, "net")
 

@@ -120,8 +120,3 @@ def to_image(picture: Tensor) -> Image.Image:
     pixels = picture.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())
 
-
-def pixels_sha256(image: Image.Image) -> str:
-    """The hash that "same bytes" is about: of the decoded RGB pixels and the size."""
-    head = f"{image.width}x{image.height}:".encode()
-    return hashlib.sha256(head + image.convert("RGB").tobytes()).hexdigest()

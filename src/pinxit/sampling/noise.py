@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pinxit.schema.errors import BadInput
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Tensor
 
 Floats = NDArray[np.float32]
 Words = NDArray[np.uint32]
@@ -27,8 +27,6 @@ MULTIPLIERS: Final = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 KEY_STEPS: Final = (0x9E3779B9, 0xBB67AE85)
 ROUNDS: Final = 10
 WORD: Final = 1 << 32
-TWO_PI: Final = float(np.float32(2 * math.pi))
-"""2 pi rounded to float32: the constant of the generators that this one equals."""
 
 TOP: Final = 2.0**14
 """The highest level of the Brownian path; no model starts above it."""
@@ -76,7 +74,7 @@ def normals(count: int, seed: int, *, draw: int, n: int = 0, stream: int = 0) ->
     first, second, third = words
     left, right = philox((first, second, elements, third), seed)
     radius = np.sqrt(-2 * np.log((left + 0.5) / WORD))
-    return radius * np.sin((right + 0.5) / WORD * TWO_PI)
+    return radius * np.sin((right + 0.5) / WORD * (2 * math.pi))
 
 
 class PhiloxNoise:

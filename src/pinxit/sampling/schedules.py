@@ -123,8 +123,8 @@ def sgm_uniform(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigm
 def simple(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     """Every (size / n)-th entry of the model's table, from its noisy end."""
     del options
-    levels = process.levels
-    return (*(levels[-1 - int(i * len(levels) / _steps(n))] for i in range(n)), 0.0)
+    stride = len(process.levels) / _steps(n)
+    return (*(process.levels[-1 - int(i * stride)] for i in range(n)), 0.0)
 
 
 @schedule("trailing", title="Trailing", in_time=True)
@@ -132,7 +132,8 @@ def trailing(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     """Rounded timesteps counted down from the last one (Lin et al. 2023, table 2)."""
     del options
     size = len(process.levels)
-    return (*(process.levels[round(size - i * size / _steps(n)) - 1] for i in range(n)), 0.0)
+    stride = size / _steps(n)
+    return (*(process.levels[round(size - i * stride) - 1] for i in range(n)), 0.0)
 
 
 @schedule("leading", title="Leading")
@@ -162,7 +163,7 @@ def beta(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
         low, high = options.low(process), options.high(process)
         shares = (beta_quantile(share, options.alpha, options.beta) for share in linspace(1.0, 0.0, _steps(n)))
         return (*(low + share * (high - low) for share in shares), 0.0)
-    places = (beta_quantile(1 - i / _steps(n), options.alpha, options.beta) for i in range(n))
+    places = (beta_quantile(1 - i / n, options.alpha, options.beta) for i in range(_steps(n)))
     entries = dict.fromkeys(round(place * (len(process.levels) - 1)) for place in places)
     return (*(process.levels[entry] for entry in entries), 0.0)
 
@@ -218,7 +219,8 @@ def turbo(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     del options
     if _steps(n) > 10:
         raise BadInput(f"The turbo schedule has 10 steps, {n} were asked for.", hint="Ask for 1 to 10.", field="steps")
-    return (*(process.sigma(999.0 - 100 * i) for i in range(n)), 0.0)
+    stride = len(process.levels) // 10
+    return (*(process.levels[-1 - stride * i] for i in range(n)), 0.0)
 
 
 @schedule("align_your_steps", title="Align Your Steps", aliases=("AYS", "ays", "align_your_steps_11"))

@@ -6,21 +6,20 @@ language lacks or has too many.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
 from types import MappingProxyType
-from typing import cast
 
 from pinxit.schema.errors import UnknownName
 from pinxit.schema.field import GROUPS, Part, knobs
 from pinxit.schema.jobs import Paint
+from pinxit.schema.language import LANGUAGES, language, locale_texts
 from pinxit.schema.parts import Blank, FromImage, ImageRef, Interval, Size
 from pinxit.schema.record import ModelFacts, ModelFile, Record
 from pinxit.schema.request import GenerationRequest
 
-LANGUAGES: tuple[str, ...] = ("en", "zh-CN")
+__all__ = ["DECLARED", "LANGUAGES", "WORDS", "catalogue", "language", "translate"]
+
 DECLARED: tuple[type[Part], ...] = (
     GenerationRequest,
     Size,
@@ -65,11 +64,6 @@ def translate(key: str, lang: str = "en") -> str:
     return texts[key]
 
 
-def language(tag: str) -> str:
-    """The language of ours that answers to `tag`: any Chinese tag gives `zh-CN`, everything else `en`."""
-    return "zh-CN" if tag.replace("_", "-").split("-")[0].lower() == "zh" else "en"
-
-
 @cache
 def catalogue(lang: str) -> Mapping[str, str]:
     """All texts of one of LANGUAGES by text id. Raises UnknownName for any other tag."""
@@ -77,8 +71,7 @@ def catalogue(lang: str) -> Mapping[str, str]:
         raise UnknownName("language", lang, LANGUAGES)
     if lang == "en":
         return MappingProxyType(dict(_english()))
-    source = resources.files("pinxit.schema").joinpath("locale", f"{lang}.json").read_text("utf-8")
-    return MappingProxyType(cast("dict[str, str]", json.loads(source)))
+    return locale_texts("pinxit.schema", lang)
 
 
 def _english() -> list[tuple[str, str]]:

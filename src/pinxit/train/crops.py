@@ -11,6 +11,9 @@ from torch import Tensor
 
 from pinxit.train.data.bank import Bank
 
+SCALES = (0.6, 1.05)
+"""The side of a drawing, as a share of the frame."""
+
 WHITE_SHARE = 0.35
 GRADIENT_SHARE = 0.25
 
@@ -18,8 +21,8 @@ GRADIENT_SHARE = 0.25
 class Crops:
     """Random crops of drawings. The same (seed, step) gives the same crops.
 
-    `size` is the side of a crop and `frame` the side of the picture that it is cut from, in pixels; drawings fill 35 to
-    115 % of the frame. Rows are drawn by `weights`.
+    `size` is the side of a crop and `frame` the side of the picture that it is cut from, in pixels; drawings fill 60 to
+    105 % of the frame. Rows are drawn by `weights`.
     """
 
     def __init__(self, bank: Bank, rows: Sequence[int], weights: Sequence[float], *, size: int, frame: int, seed: int) -> None:
@@ -43,7 +46,7 @@ class Crops:
     def _place(self, drawings: Tensor, rng: np.random.Generator) -> Tensor:
         """Each drawing scaled and shifted, the crop's part of it. Shrinking by more than two averages first."""
         count = len(drawings)
-        scale = torch.from_numpy(rng.uniform(0.35, 1.15, size=count)).float()
+        scale = torch.from_numpy(rng.uniform(*SCALES, size=count)).float()
         shrink = drawings.shape[-1] / (self.frame * float(scale.mean()))
         if shrink > 1.5:
             drawings = F.avg_pool2d(drawings, 2)

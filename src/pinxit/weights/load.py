@@ -73,7 +73,7 @@ def load_into(
     report = LoadReport(
         loaded=len(state),
         missing=tuple(name for name in wanted if name not in state),
-        unexpected=(*homeless, *below),
+        unexpected=(*dict.fromkeys(homeless), *below),
         dropped={name: why for name, why in match.dropped.items() if name.startswith(part.place.prefix)},
     )
     if strict:

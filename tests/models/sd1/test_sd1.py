@@ -37,7 +37,7 @@ UNET = UNetConfig(
 )
 def test_single_files(tmp_path: Path, name: str, variant: Variant, channels: int) -> None:
     document = golden_json(f"manifests/singlefile/{name}.json")
-    dtypes = {key: "I64" for key in document["non_float32"]}
+    dtypes = dict.fromkeys(document["non_float32"], "I64")
     path = sparse_file(tmp_path / "model.safetensors", manifest(name), dtypes=dtypes)
     match = identify(read_model(path), ALL)
     config = config_from(match)

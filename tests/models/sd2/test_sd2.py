@@ -114,7 +114,7 @@ def test_what_lies_beside_the_file_wins(tmp_path: Path) -> None:
     notes.write_text("not json")
     assert "spreads by" in config_from(match).prediction.evidence
     notes.write_text(json.dumps({"prediction_type": "sample"}))
-    with pytest.raises(BadModelFile, match="m.json names the prediction type 'sample'; known: epsilon"):
+    with pytest.raises(BadModelFile, match=r"m.json names the prediction type 'sample'; known: epsilon"):
         config_from(match)
 
 

@@ -43,7 +43,16 @@ _EN = {
     LONE: "lone beast",
     TWIN: "twin beast",
 }
-_ZH = {CAT: "猫脸", APPLE: "红苹果", GRAPES: "葡萄", FLAG: "旗: 无处", BOOK: "合上的书本", STAR: "星星", LONE: "独兽", TWIN: "双兽"}
+_ZH = {
+    CAT: "猫脸",
+    APPLE: "红苹果",
+    GRAPES: "葡萄",
+    FLAG: "旗: 无处",
+    BOOK: "合上的书本",
+    STAR: "星星",
+    LONE: "独兽",
+    TWIN: "双兽",
+}
 _HUES = ("#d22", "#28c", "#2a4", "#c3c", "#e90", "#088", "#640", "#224")
 
 
@@ -88,13 +97,17 @@ def label_files() -> dict[str, bytes]:
     }
     inside = {CAT: 0, APPLE: 1, GRAPES: 1, FLAG: 2, BOOK: 3, STAR: 3, LONE: 0, TWIN: 0}
 
-    def rows(names: dict[str, str], tag: str) -> list[dict[str, object]]:
+    def rows(names: dict[str, str], tag: str) -> object:
         return [
             {"hexcode": key, "label": names[key], "tags": [tag], "group": STAR_GROUP[key], "subgroup": inside[key]}
             for key in _EN
         ] + [{"hexcode": "1F1E6", "label": "regional indicator", "type": 1}]
 
-    files = {"en/data.json": rows(_EN, "thing"), "zh/data.json": rows(_ZH, "东西"), "en/messages.json": messages}
+    files: dict[str, object] = {
+        "en/data.json": rows(_EN, "thing"),
+        "zh/data.json": rows(_ZH, "东西"),
+        "en/messages.json": messages,
+    }
     for name in ("cldr", "emojibase", "github", "iamcal", "joypixels"):
         files[f"en/shortcodes/{name}.json"] = {CAT: ["kitty_face", "cat"], f"{CAT}-1F3FB": "kitty_tone1"}
     return {name: json.dumps(value).encode() for name, value in files.items()}
@@ -161,8 +174,17 @@ def options(root: Path) -> BuildOptions:
     real = [source_named(name) for name in ("fluent-3d", "fluent-flat", "noto", "twemoji", "game-icons")]
     codes = {STAR: "star", f"{CAT}-1F3FB": "toned"}
     flat = emoji_icons(1)
-    noto = emoji_icons(2) | {"blank": "", "cat-face-dark-skin-tone": star(9, "#000"), "toned": star(8, "#000"), "kitty-face-2": star(7, "#a0a")}
-    silhouettes = {"abstract-001": star(4, "currentColor"), "iron-axe": star(4, "currentColor"), "sheep": star(6, "#000")}
+    noto = emoji_icons(2) | {
+        "blank": "",
+        "cat-face-dark-skin-tone": star(9, "#000"),
+        "toned": star(8, "#000"),
+        "kitty-face-2": star(7, "#a0a"),
+    }
+    silhouettes = {
+        "abstract-001": star(4, "currentColor"),
+        "iron-axe": star(4, "currentColor"),
+        "sheep": star(6, "#000"),
+    }
     return BuildOptions(
         folder=root / "bank",
         cache=cache,

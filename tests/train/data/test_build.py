@@ -49,8 +49,8 @@ def test_a_partial_bank_holds_out_what_the_whole_one_does(tmp_path: Path) -> Non
 def test_pixels_are_premultiplied_padded_and_averaged(bank: Bank) -> None:
     large, small = bank.pixels(64), bank.pixels(32)
     assert (large[..., :3] <= large[..., 3:]).all()
-    seen = np.flatnonzero(large[0, ..., 3].any(0))
-    assert (seen[0], 63 - seen[-1]) == (2, 2)
+    seen = np.flatnonzero(large[0, ..., 3].any(1))
+    assert (seen[0], 63 - seen[-1]) == (2, 3)
     assert np.array_equal(small[3], shrunk(np.asarray(large[3]), 2))
 
 

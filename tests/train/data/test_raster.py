@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import io
+import sys
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pinxit.schema.errors import Missing
 from pinxit.train.data.raster import Raster, Rasteriser, Refused, rasterise
 from tests.train.data import fakes
 
@@ -39,6 +41,16 @@ def test_bad_drawings_are_refused_with_reasons_by_the_same_worker() -> None:
         assert isinstance(rasteriser.render("svg", document(fakes.star(4, "#0c0"))), Raster)
 
 
+def test_a_worker_that_dies_is_replaced() -> None:
+    code = "import sys; sys.stdout.buffer.write(bytes(4)); sys.stdout.flush(); sys.stdin.buffer.read(9)"
+    with Rasteriser(size=32) as rasteriser:
+        rasteriser.command = (sys.executable, "-c", code)
+        assert rasteriser.render("svg", document(fakes.star(5, "#c00"))) == Refused("crashed the renderer")
+        rasteriser.command = (sys.executable, "-c", "pass")
+        with pytest.raises(Missing, match=r"renderer did not start\. .*pinxit\[data\]"):
+            rasteriser.render("svg", document(fakes.star(5, "#c00")))
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -64,7 +76,7 @@ def test_references_inside_the_drawing_are_fine() -> None:
 def test_units_that_need_dots_per_inch_are_understood() -> None:
     body = '<rect x="10" y="10" width="50" height="20" fill="#369"/>'
     raster = rasterise("svg", document(body, 'width="210mm" height="297mm"'), 64)
-    assert raster.rim == pytest.approx((0x33, 0x66, 0x99), abs=1)
+    assert raster.rim == pytest.approx((0x33, 0x66, 0x99), abs=4)
 
 
 def test_a_picture_is_cropped_centred_and_described() -> None:

@@ -82,14 +82,15 @@ def _fourth(h: Sequence[float], weights: Sequence[float]) -> list[float]:
 
 
 def multistep(
-    denoise: Denoiser, x: Tensor, sigmas: Sequence[float], options: SamplerOptions, weights: Weights, *, jump: bool
+    denoise: Denoiser, x: Tensor, sigmas: Sequence[float], options: SamplerOptions, weights: Weights, *, jump: bool, settles: bool = False
 ) -> Iterator[Step]:
-    """The loop they share. `jump` takes the picture itself as the last state instead of integrating to 0."""
+    """The loop they share. `jump` takes the picture itself as the last state instead of integrating to 0, `settles` ends
+    short runs with a first-order step in the diffusers dialect."""
     slopes: list[Tensor] = []
     for index, (here, there) in enumerate(pairwise(sigmas)):
         clean = denoise(x, here, index).clean
         slopes = [slope_of(x, here, clean), *slopes][: options.order]
-        order = 1 if lowered(sigmas, index, options) else len(slopes)
+        order = 1 if settles and lowered(sigmas, index, options) else len(slopes)
         if there == 0 and jump:
             x = clean
         else:
@@ -167,7 +168,7 @@ def deis(
     """
     del process, noise
     weights = log_weights if options.dialect == "diffusers" else time_weights
-    return multistep(denoise, x, sigmas, options, weights, jump=True)
+    return multistep(denoise, x, sigmas, options, weights, jump=True, settles=True)
 
 
 def log_weights(sigmas: Sequence[float], index: int, order: int) -> list[float]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pinxit.train.data.bank import Drawing
 from pinxit.train.data.colours import COLOURS, WHITE, Rgb, jittered
-from pinxit.train.data.facts import BackgroundFacts, BackgroundKind, Place, Relation, Time
+from pinxit.train.data.facts import BackgroundFacts, BackgroundKind, Place, Time
 from pinxit.train.data.layout import Place2D
 from pinxit.train.data.scenes import Painted, gradient, paint
 
@@ -65,16 +65,11 @@ class Backdrop:
         red, green, blue = self.painted[low[0] : low[1] : 4, high[0] : high[1] : 4].mean((0, 1)).tolist()
         return int(red), int(green), int(blue)
 
-    def stood(
-        self, places: tuple[Place2D, ...], relation: Relation | None, rng: np.random.Generator
-    ) -> tuple[Place2D, ...]:
-        """The places with the objects' feet on the ground, where there is a ground and the layout leaves it open."""
-        if self.ground is None or relation in ("above", "below"):
+    def stood(self, places: tuple[Place2D, ...], rng: np.random.Generator) -> tuple[Place2D, ...]:
+        """The places with the objects' feet on the ground, if there is one."""
+        if self.ground is None:
             return places
         low, high = self.ground
-        rows = {round(place.y, 1) for place in places}
-        if len(places) > 2 and len(rows) > 1 and max(rows) - min(rows) > 0.2:
-            return places
         shrink = 0.92 if len(places) == 1 else 1.0
         feet = [float(rng.uniform(low, high)) for _ in places]
         return tuple(
@@ -84,12 +79,16 @@ class Backdrop:
 
 
 def choose_backdrop(
-    shares: BackgroundShares, drawings: tuple[Drawing, ...], size: int, rng: np.random.Generator
+    shares: BackgroundShares, drawings: tuple[Drawing, ...], size: int, rng: np.random.Generator, *, standing: bool
 ) -> Backdrop:
-    """Draw a background that suits these drawings; those that fill their square get no scene."""
+    """Draw a background that suits these drawings; those that fill their square get no scene.
+
+    Without `standing` the objects hang above each other: of the landscapes only sky and space will do.
+    """
     kinds: tuple[BackgroundKind, ...] = ("white", "colour", "gradient", "scene")
-    fits_scene = not any(drawing.square or drawing.monochrome for drawing in drawings)
-    weights = np.array([shares.white, shares.colour, shares.gradient, shares.scene if fits_scene else 0.0])
+    plain = any(drawing.square or drawing.monochrome for drawing in drawings)
+    places = () if plain or not shares.scene else suitable_places(drawings, standing=standing)
+    weights = np.array([shares.white, shares.colour, shares.gradient, shares.scene if places else 0.0])
     if not weights.any():
         weights[0] = 1.0
     sums = np.cumsum(weights)
@@ -105,11 +104,10 @@ def choose_backdrop(
             painted = gradient(size, jittered(one, rng), jittered(other, rng), float(rng.integers(8)) * np.pi / 4)
             return Backdrop(BackgroundFacts(kind="gradient", colours=(one.key, other.key)), painted=painted)
         case "scene":
-            return _scene(drawings, size, rng)
+            return _scene(places, size, rng)
 
 
-def _scene(drawings: tuple[Drawing, ...], size: int, rng: np.random.Generator) -> Backdrop:
-    places = suitable_places(drawings)
+def _scene(places: tuple[Place, ...], size: int, rng: np.random.Generator) -> Backdrop:
     place = places[int(rng.integers(len(places)))]
     times: tuple[Time, ...] = ("day", "sunset", "night")
     time: Time = "night" if place == "space" else times[int(rng.choice(3, p=(0.55, 0.25, 0.2)))]
@@ -118,16 +116,16 @@ def _scene(drawings: tuple[Drawing, ...], size: int, rng: np.random.Generator) -
     return Backdrop(facts, painted=painted.picture, ground=painted.ground)
 
 
-def suitable_places(drawings: tuple[Drawing, ...]) -> tuple[Place, ...]:
+def suitable_places(drawings: tuple[Drawing, ...], *, standing: bool = True) -> tuple[Place, ...]:
     """The landscapes in which all of these make sense: ships at sea, planets in space, most things on land."""
     places: list[Place] = []
-    if all(drawing.subgroup not in _NOT_STANDING for drawing in drawings):
+    if standing and all(drawing.subgroup not in _NOT_STANDING for drawing in drawings):
         swimming = all(drawing.subgroup in _SWIMMING for drawing in drawings)
         places.extend(_COAST if swimming else _LAND)
-    if all(d.subgroup in _SWIMMING or d.concept in _SWIMMING_CONCEPTS for d in drawings):
+    if standing and all(d.subgroup in _SWIMMING or d.concept in _SWIMMING_CONCEPTS for d in drawings):
         places.extend(("sea", "sea"))
     if all(d.subgroup in _FLYING or d.concept in _FLYING_CONCEPTS for d in drawings):
         places.extend(("sky", "sky"))
     if all(d.concept in _IN_SPACE for d in drawings):
         places.extend(("space", "space"))
-    return tuple(places) or ("sky",)
+    return tuple(places) or (("sky",) if standing else ())

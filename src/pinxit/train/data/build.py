@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pinxit.schema.errors import BadInput, PinxitError
+from pinxit.schema.errors import BadInput, Missing, PinxitError
 from pinxit.train.data.bank import FORMAT, Bank, Drawing, write_index
 from pinxit.train.data.drawings import Candidate, Package, iter_styles, read_package
 from pinxit.train.data.fetch import fetch
@@ -38,6 +38,7 @@ class BuildOptions:
     `sources` names the sets to render (None: all of `table`); the split counts the styles of every set in `table`, so
     that a small bank never shows what a larger one holds out. `sizes` are edge lengths in pixels, each a divisor of
     the largest. `time_limit` is seconds per drawing, `limit` the number of drawings per source (None: all).
+    `continues` names an earlier bank that a model has been trained on: what that one trained on is not held out here.
     `keep_going` goes on without a source that is gone or changed.
     """
 
@@ -48,6 +49,7 @@ class BuildOptions:
     time_limit: float = 10.0
     limit: int | None = None
     keep_going: bool = False
+    continues: Path | None = None
     table: tuple[Source, ...] = SOURCES
     labels: Source = LABELS
 
@@ -87,6 +89,10 @@ def build(options: BuildOptions, report: Report) -> Bank:
         for source in options.table:
             if source.name in packages and (wanted is None or source.name in wanted):
                 _render(source, packages[source.name], options, rasteriser, writer, harvest, report)
+    if not harvest.drawings:
+        raise Missing(
+            "None of the sources gave a single drawing.", hint="See the reports above: packages gone, or all refused."
+        )
     drawings = _settled(harvest, held_out)
     write_index(partial, drawings)
     used = [source for source in options.table if source.name in {drawing.source for drawing in drawings}]
@@ -130,7 +136,13 @@ def _held_out(packages: dict[str, Package], options: BuildOptions, labels: Label
     for concept, style in iter_styles(packages, {source.name: source.style for source in options.table}):
         if labels.words[concept].group != "flags":
             styles.setdefault(concept, set()).add(style)
-    return held_out_cells(styles)
+    return held_out_cells(styles) - _trained_on(options.continues)
+
+
+def _trained_on(earlier: Path | None) -> set[tuple[str, str]]:
+    if earlier is None:
+        return set()
+    return {(drawing.concept, drawing.style) for drawing in Bank.open(earlier).drawings if drawing.split == "train"}
 
 
 def _render(

@@ -90,8 +90,9 @@ def sentence(facts: SceneFacts, nouns: tuple[str, ...], scene: str, style: str, 
     if scene:
         return f"{phrase}{'，' if '，' in phrase else ''}{scene}"
     clause = "，" in phrase or (len(nouns) > 1 and "在" in phrase)
-    forms = _RESERVED_FORMS if reserved else _FORMS
-    return phrase if clause and not reserved else choose.one(forms).format(phrase)
+    form = choose.one(_RESERVED_FORMS if reserved else _FORMS)
+    doubled = form.startswith("一") and phrase.startswith("一")
+    return phrase if (clause and not reserved) or doubled else form.format(phrase)
 
 
 def _related(facts: SceneFacts, said: list[str], choose: Choices) -> str:

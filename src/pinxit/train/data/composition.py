@@ -223,10 +223,11 @@ class Composer:
     ) -> tuple[Backdrop, tuple[Place2D, ...]]:
         """A backdrop that every object stands out from, or the best of several."""
         best: tuple[float, Backdrop, tuple[Place2D, ...]] | None = None
-        kinds = tuple(thing.drawing for thing in things)
+        drawings = tuple(thing.drawing for thing in things)
+        standing = relation not in ("above", "below") and max(p.y for p in places) - min(p.y for p in places) < 0.3
         for _ in range(_TRIES):
-            backdrop = choose_backdrop(self.settings.backgrounds, kinds, self.size, rng)
-            stood = backdrop.stood(places, relation, rng)
+            backdrop = choose_backdrop(self.settings.backgrounds, drawings, self.size, rng, standing=standing)
+            stood = backdrop.stood(places, rng)
             least = min(
                 distance(thing.tint or thing.drawing.rim, backdrop.colour_at(place))
                 for thing, place in zip(things, stood, strict=True)

@@ -43,7 +43,7 @@ def pair_layout(kind: Kind, rng: np.random.Generator) -> tuple[tuple[Place2D, ..
         sides = (float(rng.uniform(0.54, 0.62)), float(rng.uniform(0.24, 0.3)))
         sides = sides if rng.random() < 0.5 else sides[::-1]
     else:
-        sides = (float(rng.uniform(0.38, 0.46)), float(rng.uniform(0.38, 0.46)))
+        sides = (float(rng.uniform(0.4, 0.47)), float(rng.uniform(0.4, 0.47)))
     slack = 1 - 2 * _EDGE - sum(sides)
     gap = float(rng.uniform(0.3, 0.9)) * slack
     start = _EDGE + float(rng.random()) * (slack - gap)

@@ -10,11 +10,10 @@ import io
 import json
 import math
 import re
-import select
 import struct
 import subprocess
 import sys
-import time
+import threading
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Literal
@@ -23,14 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pinxit.schema.errors import Missing
+
 Payload = Literal["svg", "image"]
 
 _KINDS: tuple[Payload, ...] = ("svg", "image")
 _REQUEST = struct.Struct("<BII")
 _LENGTH = struct.Struct("<I")
-_FIRST_WIDTH = 384
+_FIRST = 1.125
 _LARGEST_RENDER = 4096
 _MEMORY_LIMIT = 4 << 30
+_START_LIMIT = 120.0
 _PADDING = 0.04
 _VISIBLE = 8
 _OUTSIDE_REFERENCE = re.compile(
@@ -70,6 +72,7 @@ class Rasteriser:
     def __init__(self, *, size: int = 256, time_limit: float = 10.0) -> None:
         self.size = size
         self.time_limit = time_limit
+        self.command = (sys.executable, "-m", "pinxit.train.data.raster")
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Rasteriser:
@@ -93,38 +96,42 @@ class Rasteriser:
     def render(self, kind: Payload, payload: bytes) -> Raster | Refused:
         """Render an SVG document or an encoded picture, or say why not (error, time limit, crash)."""
         process = self._process or self._start()
+        alarm = _Alarm(process, self.time_limit)
         try:
-            return self._exchange(process, kind, payload)
-        except TimeoutError:
-            self.close()
-            return Refused(f"took longer than {self.time_limit:g} s")
+            answer = self._exchange(process, kind, payload)
         except (BrokenPipeError, EOFError):
+            answer = None
+        if not alarm.stopped() or answer is None:
             self.close()
-            return Refused("crashed the renderer")
+        if answer is None:
+            return Refused("crashed the renderer" if alarm.stopped() else f"took longer than {self.time_limit:g} s")
+        return answer
 
     def _start(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pinxit.train.data.raster"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-        )
+        """A fresh worker, once it has said that its imports are done. Raises Missing when it cannot start."""
+        process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self._process = process
-        warm = time.monotonic() + 60.0
-        stdout = process.stdout
-        if stdout is None or _read_until(stdout, _LENGTH.size, warm) != _LENGTH.pack(0):
-            raise EOFError("the renderer did not start")
+        alarm = _Alarm(process, _START_LIMIT)
+        try:
+            _pipes_read(process, _LENGTH.size)
+        except EOFError as error:
+            self.close()
+            raise Missing(
+                "The drawings' renderer did not start.", hint="Install the extra `data`: pip install 'pinxit[data]'."
+            ) from error
+        finally:
+            alarm.stopped()
         return process
 
     def _exchange(self, process: subprocess.Popen[bytes], kind: Payload, payload: bytes) -> Raster | Refused:
-        stdin, stdout = process.stdin, process.stdout
-        if stdin is None or stdout is None:
-            raise EOFError("the renderer has no pipes")
-        deadline = time.monotonic() + self.time_limit
-        stdin.write(_REQUEST.pack(_KINDS.index(kind), self.size, len(payload)))
-        _write_all(stdin, payload)
-        (length,) = _LENGTH.unpack(_read_until(stdout, _LENGTH.size, deadline))
-        facts = json.loads(_read_until(stdout, length, deadline))
+        if process.stdin is None:
+            raise EOFError
+        _write_all(process.stdin, _REQUEST.pack(_KINDS.index(kind), self.size, len(payload)) + payload)
+        (length,) = _LENGTH.unpack(_pipes_read(process, _LENGTH.size))
+        facts = json.loads(_pipes_read(process, length))
         if "refused" in facts:
             return Refused(facts["refused"])
-        raw = _read_until(stdout, self.size * self.size * 4, deadline)
+        raw = _pipes_read(process, self.size * self.size * 4)
         return Raster(
             pixels=np.frombuffer(raw, np.uint8).reshape(self.size, self.size, 4),
             coverage=facts["coverage"],
@@ -136,20 +143,38 @@ class Rasteriser:
         )
 
 
+class _Alarm:
+    """Kills a process after so many seconds, unless stopped before."""
+
+    def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+        self._rang = False
+        self._process = process
+        self._timer = threading.Timer(seconds, self._ring)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _ring(self) -> None:
+        self._rang = True
+        self._process.kill()
+
+    def stopped(self) -> bool:
+        """Stop; was it in time?"""
+        self._timer.cancel()
+        self._timer.join()
+        return not self._rang
+
+
 def _write_all(pipe: IO[bytes], data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[pipe.write(view) :]
 
 
-def _read_until(pipe: IO[bytes], count: int, deadline: float) -> bytes:
-    """Exactly `count` bytes. Raises TimeoutError at the deadline and EOFError when the worker has gone."""
+def _pipes_read(process: subprocess.Popen[bytes], count: int) -> bytes:
+    """Exactly `count` bytes of the worker's output. Raises EOFError when it has gone."""
     parts = bytearray()
     while len(parts) < count:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([pipe], [], [], left)[0]:
-            raise TimeoutError
-        part = pipe.read(count - len(parts))
+        part = process.stdout.read(count - len(parts)) if process.stdout is not None else b""
         if not part:
             raise EOFError
         parts += part
@@ -170,13 +195,14 @@ def _render_svg(payload: bytes, size: int) -> Image.Image:
     if _OUTSIDE_REFERENCE.search(payload):
         raise ValueError("refers to something outside the drawing")
     svg = payload.decode("utf-8")
-    image = _draw(svg, _FIRST_WIDTH)
+    first, inner = math.ceil(size * _FIRST), size * (1 - 2 * _PADDING)
+    image = _draw(svg, first)
     box = _visible_box(image)
     if box is None:
         raise ValueError("blank")
     extent = max(box[2] - box[0], box[3] - box[1])
-    if extent < size:
-        width = math.ceil(_FIRST_WIDTH * size * 1.25 / extent)
+    if extent < inner:
+        width = math.ceil(first * inner * 1.2 / extent)
         if max(width, width * image.height // image.width) <= _LARGEST_RENDER:
             image = _draw(svg, width)
     return image
@@ -214,14 +240,16 @@ def _square(image: Image.Image, size: int) -> NDArray[np.uint8]:
 
 
 def _described(square: NDArray[np.uint8]) -> Raster:
-    alpha = square[..., 3].astype(np.float32) * np.float32(1 / 255)
-    colour = square[..., :3].astype(np.float32)
+    """Measure the drawing, averaged down to about 64 pixels: enough for means."""
+    seen = Image.frombytes("RGBa", (square.shape[1], square.shape[0]), square.tobytes())
+    small = np.asarray(seen.reduce(max(1, square.shape[0] // 64)))
+    alpha = small[..., 3].astype(np.float32) * np.float32(1 / 255)
+    colour = small[..., :3].astype(np.float32)
     total = float(alpha.sum())
     rows, columns = np.nonzero(alpha > _VISIBLE / 255)
     box_area = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
     rim = _rim(alpha)
     rim_colour = colour[rim].sum(0) / max(float(alpha[rim].sum()), 1e-6)
-    seen = Image.frombytes("RGBa", (square.shape[1], square.shape[0]), square.tobytes())
     on_gray = (colour @ np.array((0.299, 0.587, 0.114), np.float32)) + 128 * (1 - alpha)
     return Raster(
         pixels=square,
@@ -235,7 +263,7 @@ def _described(square: NDArray[np.uint8]) -> Raster:
 
 
 def _rim(alpha: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The visible pixels within a fortieth of the square's side from the outline; all of them in a thin drawing."""
+    """The visible pixels near the outline; all of them in a thin drawing."""
     visible = alpha > 0.5
     reach = max(1, alpha.shape[0] // 40)
     padded = np.pad(visible, reach)

@@ -47,6 +47,8 @@ class Looks:
 
     def pairs(self) -> NDArray[np.int64]:
         """Row numbers [P, 2] of all pairs that look alike, the smaller first."""
+        if not self._hashes:
+            return np.zeros((0, 2), np.int64)
         bits, shade = ALIKE
         hashes = np.array(self._hashes, np.uint64).reshape(-1, 2)
         thumbs = np.array(self._thumbs, np.int16).reshape(len(hashes), -1)
@@ -57,7 +59,7 @@ class Looks:
             close = close[close[:, 0] < close[:, 1]]
             difference = np.abs(thumbs[close[:, 0]] - thumbs[close[:, 1]]).mean(-1)
             found.append(close[difference <= shade])
-        return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
+        return np.concatenate(found)
 
 
 def smallest_twin(count: int, pairs: NDArray[np.int64]) -> list[int]:

@@ -1,0 +1,100 @@
+"""The table of commands. Each is loaded when it is called, so the table costs nothing and anybody can add to it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from pinxit.cli.parser import Arguments, Flag, Operand
+from pinxit.cli.terminal import Terminal
+from pinxit.cli.texts import ENGLISH, Say
+from pinxit.schema.errors import Missing
+
+if TYPE_CHECKING:
+    from pinxit.schema.events import Event
+    from pinxit.schema.record import Record
+    from pinxit.schema.request import GenerationRequest
+
+
+class Plan(Protocol):
+    """What the studio is going to do."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    def to_json(self) -> Mapping[str, object]: ...
+    def lines(self) -> Sequence[str]: ...
+
+
+class Studio(Protocol):
+    """What the commands need of the studio."""
+
+    def plan(self, request: GenerationRequest, inputs: Mapping[str, bytes] = ...) -> Plan: ...
+    def paint(
+        self,
+        request: GenerationRequest,
+        inputs: Mapping[str, bytes] = ...,
+        output: Path | None = ...,
+        stop: Callable[[], bool] = ...,
+    ) -> Iterator[Event]: ...
+    def find_inputs(self, record: Record) -> Mapping[str, bytes]: ...
+    def add_model(self, path: Path) -> str: ...
+
+
+OpenStudio = Callable[[], Studio]
+Run = Callable[[Arguments, Terminal, OpenStudio], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command with its declaration. `about` is the text id of its first paragraph; `run` returns the exit code."""
+
+    name: str
+    about: str
+    run: Run
+    operands: tuple[Operand, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One row of the table.
+
+    `target` is `module:name` of a Command, or of a function that takes the remaining words and returns the exit code.
+    `summary` is a text id of ours, or, from a plugin, the text itself.
+    """
+
+    name: str
+    target: str
+    summary: str
+
+    def load(self) -> Command | Callable[[Sequence[str]], int]:
+        """What the target names. Raises Missing when it cannot be imported."""
+        module, _, name = self.target.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise Missing(
+                f"The command {self.name} cannot be loaded: {error}.", hint="Check the installation: pinxit doctor"
+            ) from error
+        return cast("Command | Callable[[Sequence[str]], int]", found)
+
+    def summary_in(self, say: Say) -> str:
+        """The summary in the language of `say`."""
+        return say(self.summary) if self.summary in ENGLISH else self.summary
+
+
+COMMANDS: tuple[Entry, ...] = (
+    Entry(name="paint", target="pinxit.cli.paint:COMMAND", summary="summary.paint"),
+    Entry(name="info", target="pinxit.cli.info:COMMAND", summary="summary.info"),
+    Entry(name="redo", target="pinxit.cli.redo:COMMAND", summary="summary.redo"),
+    Entry(name="verify", target="pinxit.cli.verify:COMMAND", summary="summary.verify"),
+    Entry(name="doctor", target="pinxit.cli.doctor:COMMAND", summary="summary.doctor"),
+    Entry(name="data build", target="pinxit.cli.data:COMMAND", summary="summary.data"),
+    Entry(name="train", target="pinxit.cli.train:COMMAND", summary="summary.train"),
+    Entry(name="bench", target="pinxit.bench.command:main", summary="summary.bench"),
+)
+"""A name may have several words."""

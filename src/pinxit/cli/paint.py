@@ -1,0 +1,71 @@
+"""`pinxit paint`: a text in, pictures out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pinxit.cli.commands import Command, OpenStudio
+from pinxit.cli.parser import Arguments, Flag, Operand
+from pinxit.cli.request_flags import given, given_source, request_flags
+from pinxit.cli.running import OUTPUT_FLAGS, RUN_FLAGS, adopt_model, paint_and_tell, read_image
+from pinxit.cli.terminal import Terminal
+from pinxit.schema.errors import BadInput, UsageError
+from pinxit.schema.request import GenerationRequest, validated
+from pinxit.schema.text import PROMPT_BYTES
+
+DRY_RUN = Flag(name="dry-run", text="flag.dry-run")
+
+
+def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> int:
+    """Paint what the arguments ask for; returns the exit code."""
+    request, inputs = _request(arguments, terminal)
+    studio = open_studio()
+    request = adopt_model(request, studio)
+    return paint_and_tell(studio, request, inputs, arguments, terminal)
+
+
+def _request(arguments: Arguments, terminal: Terminal) -> tuple[GenerationRequest, dict[str, bytes]]:
+    fields = given(arguments) | {"prompt": prompt_of(arguments.operands["PROMPT"], terminal)}
+    source = dict(given_source(arguments))
+    inputs: dict[str, bytes] = {}
+    if source:
+        if "image" not in source:
+            flag = next(iter(source)).replace("_", "-")
+            raise UsageError(terminal.say("error.no-image", flag=f"--{flag}"), hint=terminal.say("hint.image"))
+        reference, data = read_image(Path(str(source["image"])))
+        inputs[reference.sha256] = data
+        fields["source"] = source | {"kind": "image", "image": reference}
+    return validated(fields), inputs
+
+
+def prompt_of(word: str, terminal: Terminal) -> str:
+    """The prompt: `word` itself, or for `-` what standard input holds, without its last line break.
+
+    Raises BadInput when that is too long or not UTF-8.
+    """
+    if word != "-":
+        return word
+    data = terminal.input.read(PROMPT_BYTES + 2)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if len(data) > PROMPT_BYTES:
+            return "x" * len(data)
+        message = terminal.say("error.stdin", place=error.start)
+        raise BadInput(message, hint=terminal.say("hint.stdin"), field="prompt") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+COMMAND = Command(
+    name="paint",
+    about="about.paint",
+    run=run,
+    operands=(Operand(name="PROMPT", text="operand.prompt"),),
+    flags=(*OUTPUT_FLAGS, DRY_RUN, *RUN_FLAGS, *request_flags(without=("prompt",))),
+    examples=(
+        'pinxit paint "a red apple"',
+        'pinxit paint "a red apple" --seed 7 --steps 12 --size 256x256 --output apple.png',
+        'pinxit paint "a green apple" --image apple.png --strength 0.6',
+        "echo '一个红苹果' | pinxit paint - --count 4 --output apples",
+    ),
+)

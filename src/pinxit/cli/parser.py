@@ -1,0 +1,127 @@
+"""From words to arguments: long flags with values, switches, operands.
+
+A library would do, but its own messages speak English only and it costs more start-up time than everything else that
+`--help` does. Values stay text here; the schema reads and judges them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pinxit.cli.texts import Say
+from pinxit.schema.errors import UsageError, nearest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """`--name`. Without a `metavar` it is a switch. `text` and `group` are text ids of its help and its heading.
+
+    `limits` and `default` are shown in the help; they decide nothing.
+    """
+
+    name: str
+    text: str
+    metavar: str = ""
+    short: str = ""
+    group: str = "group.command"
+    limits: str = ""
+    default: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operand:
+    """A word that stands for itself, such as PROMPT. `text` is the text id of its help."""
+
+    name: str
+    text: str
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """What was given: operands and values by name, and the switches that are on."""
+
+    operands: Mapping[str, str]
+    values: Mapping[str, str]
+    switches: frozenset[str]
+
+    def value(self, name: str) -> str | None:
+        """The value of the flag `name`, or None when it was not given."""
+        return self.values.get(name)
+
+    def on(self, name: str) -> bool:
+        """Whether the switch `name` was given."""
+        return name in self.switches
+
+
+COMMON: tuple[Flag, ...] = (
+    Flag(name="help", text="flag.help", short="h", group="group.common"),
+    Flag(name="lang", text="flag.lang", metavar="TAG", group="group.common", limits="en|zh-CN"),
+    Flag(name="trace", text="flag.trace", group="group.common"),
+)
+"""Flags of every command."""
+
+
+def parse(argv: Sequence[str], flags: Sequence[Flag], operands: Sequence[Operand], command: str, say: Say) -> Arguments:
+    """Read `argv`. A flag given twice keeps its last value; after `--` every word is an operand.
+
+    Raises UsageError, in the language of `say`, with the nearest flag's name for one that does not exist.
+    """
+    by_name = {f"--{flag.name}": flag for flag in flags} | {f"-{flag.short}": flag for flag in flags if flag.short}
+    words: list[str] = []
+    values: dict[str, str] = {}
+    switches: set[str] = set()
+    rest = list(argv)
+    while rest:
+        token = rest.pop(0)
+        if token == "--":
+            words += rest
+            break
+        if not token.startswith("-") or token == "-":
+            words.append(token)
+            continue
+        name, equals, value = token.partition("=")
+        flag = by_name.get(name)
+        if flag is None:
+            raise _unknown(name, by_name, command, say)
+        if not flag.metavar:
+            if equals:
+                raise UsageError(say("error.switch", flag=name))
+            switches.add(flag.name)
+            continue
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UsageError(say("error.value", flag=name, metavar=flag.metavar), hint=_help_hint(command, say))
+            value = rest.pop(0)
+        values[flag.name] = value
+    return Arguments(
+        operands=_assigned(words, operands, command, say), values=values, switches=frozenset(switches)
+    )
+
+
+def _assigned(words: Sequence[str], operands: Sequence[Operand], command: str, say: Say) -> dict[str, str]:
+    for operand in operands[len(words) :]:
+        if operand.required:
+            raise UsageError(
+                say("error.operand", command=command, operand=operand.name), hint=_help_hint(command, say)
+            )
+    if len(words) > len(operands):
+        hint = say("hint.quotes") if operands else _help_hint(command, say)
+        raise UsageError(say("error.extra", word=words[len(operands)]), hint=hint)
+    return {operand.name: word for operand, word in zip(operands, words, strict=False)}
+
+
+def _unknown(name: str, known: Mapping[str, Flag], command: str, say: Say) -> UsageError:
+    near = nearest(name, (flag for flag in known if flag.startswith("--")))
+    if near:
+        hint = say("hint.nearest", names=say("word.or").join(near))
+    elif name.startswith("--"):
+        hint = _help_hint(command, say)
+    else:
+        hint = say("hint.dash")
+    return UsageError(say("error.flag", flag=name), hint=hint)
+
+
+def _help_hint(command: str, say: Say) -> str:
+    return say("hint.help", command=command)

@@ -1,0 +1,19 @@
+"""Everything that can vary, by name: a frozen value that is built once and passed as an argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pinxit.models.contract import AnyFamily
+from pinxit.sampling.samplers import SamplerSpec
+from pinxit.sampling.schedules import ScheduleSpec
+from pinxit.schema.registry import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """The families, samplers and schedules that plugins registered, the built-in ones first."""
+
+    families: Registry[AnyFamily]
+    samplers: Registry[SamplerSpec]
+    schedules: Registry[ScheduleSpec]

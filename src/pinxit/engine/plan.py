@@ -1,0 +1,295 @@
+"""From a request to a plan: every choice made, every cost estimated, and not a network touched."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pinxit.engine.catalog import Catalog
+from pinxit.engine.library import ModelEntry, ModelLibrary
+from pinxit.engine.machine import GIB, Machine, this_machine
+from pinxit.models.contract import AnyFamily, Facts
+from pinxit.prompts.grammar import Dialect, dialect, read_prompt
+from pinxit.sampling.samplers import SamplerOptions, SamplerSpec
+from pinxit.sampling.schedules import ScheduleOptions, ScheduleSpec, automatic, for_strength, without_next_to_last
+from pinxit.schema.errors import BadInput, Missing, ModelError, OutOfMemory, UnknownName
+from pinxit.schema.parts import FromImage, Interval, Size
+from pinxit.schema.record import ModelFile
+from pinxit.schema.request import GenerationRequest
+from pinxit.weights.folder import read_model
+from pinxit.weights.identify import Match, identify
+
+SEEDS = 2**53
+"""Seeds that are drawn for a user lie below this, so that every JSON reader keeps them exact."""
+
+NOISE_MODES = ("philox",)
+RUNTIME_BYTES = 0.35 * GIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A request with nothing left open: its model found and understood, its names looked up, its seed drawn."""
+
+    request: GenerationRequest
+    entry: ModelEntry
+    files: tuple[ModelFile, ...]
+    match: Match
+    family: AnyFamily
+    config: Any
+    facts: Facts
+    sampler: SamplerSpec
+    options: SamplerOptions
+    schedule: ScheduleSpec
+    sigmas: tuple[float, ...]
+    words: Dialect
+    inputs: Mapping[str, bytes]
+    notes: tuple[str, ...]
+
+    @property
+    def size(self) -> Size:
+        size = self.request.size
+        if size is None:
+            raise ValueError("a resolved request has a size")
+        return size
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        bounds = self.request.guidance_interval
+        return (0.0, float("inf")) if bounds is None else (bounds.lo, bounds.hi)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePlan:
+    """One stage: the components it needs, its peak memory in bytes and its estimated time in seconds."""
+
+    name: str
+    needs: tuple[str, ...]
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the engine will do. Pure and printable; nothing has been loaded."""
+
+    resolved: Resolved
+    machine: Machine
+    stages: tuple[StagePlan, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Estimated peak memory of the process."""
+        return max(stage.bytes for stage in self.stages)
+
+    @property
+    def seconds(self) -> float:
+        return sum(stage.seconds for stage in self.stages)
+
+    def to_json(self) -> dict[str, object]:
+        """The plan as plain JSON values."""
+        resolved = self.resolved
+        return {
+            "request": resolved.request.to_dict(),
+            "model": {
+                "name": resolved.entry.name,
+                "family": resolved.family.name,
+                "prediction": resolved.facts.prediction,
+                "evidence": resolved.facts.evidence,
+            },
+            "sigmas": list(resolved.sigmas),
+            "stages": [
+                {"name": s.name, "needs": list(s.needs), "bytes": s.bytes, "seconds": round(s.seconds, 2)}
+                for s in self.stages
+            ],
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 2),
+            "notes": list(self.notes),
+        }
+
+    def lines(self) -> list[str]:
+        """The plan for people, a line each."""
+        resolved, request = self.resolved, self.resolved.request
+        told = f"{resolved.family.title}, {resolved.facts.prediction}: {resolved.facts.evidence}"
+        lines = [
+            f"model     {resolved.entry.name} ({told})",
+            f"picture   {request.size}, {request.count} from seed {request.seed}",
+            f"sampling  {resolved.sampler.title}, {resolved.schedule.title}, {len(resolved.sigmas) - 1} steps, "
+            f"guidance {request.guidance}",
+            "sigmas    " + " ".join(f"{sigma:.4g}" for sigma in resolved.sigmas),
+        ]
+        lines += [
+            f"{stage.name:<9} {', '.join(stage.needs) or '-'}: about {stage.bytes / GIB:.2f} GiB, {stage.seconds:.1f} s"
+            for stage in self.stages
+        ]
+        return lines + [f"note      {note}" for note in self.notes]
+
+
+def resolve(
+    request: GenerationRequest, catalog: Catalog, library: ModelLibrary, inputs: Mapping[str, bytes] | None = None
+) -> Resolved:
+    """Make every choice that the request leaves open.
+
+    `inputs` holds the bytes of input pictures by SHA-256. Raises UnknownName, BadInput, Missing and ModelError.
+    """
+    entry = library.find(request.model)
+    match = identify(read_model(entry.path), [layout for family in catalog.families for layout in family.layouts])
+    family = catalog.families.get(match.family)
+    config = family.config_from(match)
+    facts = family.facts(config)
+    _check_can_paint(facts, entry)
+    given = _check_inputs(request, inputs or {})
+    sampler = catalog.samplers.get(request.sampler or facts.defaults.sampler, field="sampler")
+    schedule = _schedule(request, catalog, sampler, facts)
+    words = dialect(request.emphasis or "a1111", field="emphasis")
+    notes = list(match.dropped and [f"{len(match.dropped)} tensors of the file are not needed"] or [])
+    if facts.process.zero_terminal and not schedule.in_time:
+        notes.append(f"the schedule {schedule.name} spends most of its steps near pure noise with this model")
+    filled = _filled(request, facts, sampler, schedule, entry)
+    _check_prompts(filled, words)
+    return Resolved(
+        request=filled,
+        entry=entry,
+        files=library.files(entry),
+        match=match,
+        family=family,
+        config=config,
+        facts=facts,
+        sampler=sampler,
+        options=_options(filled, sampler),
+        schedule=schedule,
+        sigmas=_sigmas(filled, facts, sampler, schedule),
+        words=words,
+        inputs=given,
+        notes=tuple(notes),
+    )
+
+
+def _check_can_paint(facts: Facts, entry: ModelEntry) -> None:
+    if facts.can_paint:
+        raise ModelError(f"{entry.name} cannot paint from a prompt alone: {facts.can_paint}.", hint="Choose another model.")
+    if facts.absent:
+        parts = " and no ".join(name.replace("_", " ") for name in facts.absent)
+        raise ModelError(
+            f"{entry.name} brings no {parts}.", hint="Use a complete checkpoint, or a diffusers folder with every part."
+        )
+
+
+def _check_inputs(request: GenerationRequest, inputs: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    for image in request.inputs():
+        if image.sha256 not in inputs:
+            raise Missing(
+                f"The input picture {image.name or image.sha256[:10]} is not here.",
+                hint=f"Give the file whose SHA-256 begins with {image.sha256[:10]} with --image.",
+                field="source",
+            )
+    return inputs
+
+
+def _schedule(request: GenerationRequest, catalog: Catalog, sampler: SamplerSpec, facts: Facts) -> ScheduleSpec:
+    name = request.schedule
+    if name is None or name.casefold() == "automatic":
+        own = facts.defaults.schedule if sampler.name == facts.defaults.sampler else None
+        name = own or automatic(sampler.schedule, facts.process)
+    return catalog.schedules.get(name, field="schedule")
+
+
+def _filled(
+    request: GenerationRequest, facts: Facts, sampler: SamplerSpec, schedule: ScheduleSpec, entry: ModelEntry
+) -> GenerationRequest:
+    """The request with the model's defaults and canonical names."""
+    usual = facts.defaults
+    if request.noise not in (None, *NOISE_MODES):
+        raise UnknownName("noise source", request.noise or "", NOISE_MODES, field="noise")
+    interval = request.guidance_interval
+    if interval is None and usual.interval is not None:
+        interval = Interval(lo=usual.interval[0], hi=usual.interval[1])
+    return request.replace(
+        model=entry.name,
+        size=request.size or Size(width=usual.width, height=usual.height),
+        seed=secrets.randbelow(SEEDS) if request.seed is None else request.seed,
+        steps=usual.steps if request.steps is None else request.steps,
+        sampler=sampler.name,
+        schedule=schedule.name,
+        guidance=usual.guidance if request.guidance is None else request.guidance,
+        guidance_rescale=usual.rescale if request.guidance_rescale is None else request.guidance_rescale,
+        guidance_interval=interval,
+    )
+
+
+def _check_prompts(request: GenerationRequest, words: Dialect) -> None:
+    """Read both prompts once, so that what is wrong with them is said before anything is loaded."""
+    for text, field in ((request.prompt, "prompt"), (request.negative, "negative")):
+        prompt = read_prompt(text, words, field=field, has_parts=field == "prompt")
+        if prompt.adapters:
+            tag = prompt.adapters[0]
+            raise BadInput(
+                f"The {field} asks for the {tag.kind} {tag.name!r}, and this version applies no adapters.",
+                hint=f"Take <{tag.kind}:...> out of the {field}.",
+                field=field,
+            )
+
+
+def _options(request: GenerationRequest, sampler: SamplerSpec) -> SamplerOptions:
+    asked = {name: getattr(request, name) for name in ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise")}
+    return replace(sampler.options, **{name: value for name, value in asked.items() if value is not None})
+
+
+def _sigmas(request: GenerationRequest, facts: Facts, sampler: SamplerSpec, schedule: ScheduleSpec) -> tuple[float, ...]:
+    run = without_next_to_last(schedule.run) if sampler.discard_next_to_last else schedule.run
+    steps = request.steps or facts.defaults.steps
+    if isinstance(request.source, FromImage):
+        return for_strength(run, steps, facts.process, ScheduleOptions(), request.source.strength)
+    return run(steps, facts.process, ScheduleOptions())
+
+
+def plan(resolved: Resolved, machine: Machine | None = None) -> Plan:
+    """What the engine will do with a resolved request, stage by stage. Raises OutOfMemory when it cannot fit."""
+    machine = machine or this_machine()
+    wide, high, facts = resolved.size.width, resolved.size.height, resolved.facts
+    held = {name: _component_bytes(resolved.match, name, machine) for name in facts.components}
+    step, decode = facts.denoise(wide, high), facts.decode(wide, high)
+    calls = _calls(resolved)
+    rate = machine.gigaflops * 1e9
+    text = tuple(name for name in facts.components if name in resolved.family.encoders)
+    rows = [
+        ("encode", text, 0.0, 0.1),
+        ("prepare", ("vae",) if resolved.request.inputs() else (), decode.activation_bytes, 0.05),
+        ("denoise", ("unet",), step.activation_bytes, resolved.request.count * calls * step.flops / rate),
+        ("decode", ("vae",), decode.activation_bytes, resolved.request.count * decode.flops / rate),
+        ("finish", (), 0.0, 0.02 * resolved.request.count),
+    ]
+    total = sum(held.values())
+    stages = tuple(
+        StagePlan(name=name, needs=needs, bytes=int(RUNTIME_BYTES + total + extra), seconds=seconds)
+        for name, needs, extra, seconds in rows
+    )
+    result = Plan(resolved=resolved, machine=machine, stages=stages, notes=resolved.notes)
+    if machine.available is not None and result.bytes > machine.available:
+        raise OutOfMemory(
+            f"A picture of {resolved.size} needs about {result.bytes / GIB:.1f} GiB; {machine.available / GIB:.1f} are free.",
+            hint="Ask for a smaller size, or close other programs.",
+            field="size",
+        )
+    return result
+
+
+def _component_bytes(match: Match, component: str, machine: Machine) -> int:
+    """Memory that a component's weights will take in the type the engine computes in."""
+    part = match.part(component)
+    names = {name for entry in part.entries for name in entry.theirs}
+    numbers = sum(math.prod(info.shape) for name, info in match.header.tensors.items() if name in names)
+    return numbers * (2 if machine.fast_bfloat16 and not component.startswith("text") else 4)
+
+
+def _calls(resolved: Resolved) -> float:
+    """Expected U-Net calls: twice a step where guidance acts, as often as the sampler asks."""
+    low, high = resolved.interval
+    guided = resolved.request.guidance not in (None, 1.0)
+    calls = 0.0
+    for sigma in resolved.sigmas[:-1]:
+        calls += resolved.sampler.calls * (2 if guided and low < sigma <= high else 1)
+    return calls

@@ -1,0 +1,83 @@
+"""What sits where, in which number format: the only module that loads, moves or drops a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pinxit.engine.machine import Machine, this_machine
+from pinxit.engine.plan import Resolved
+from pinxit.prompts.tokenizer import ClipTokenizer
+from pinxit.schema.errors import OutOfMemory
+from pinxit.weights.load import load_into
+
+Key = tuple[Path, tuple[tuple[Path, int, int], ...]]
+
+
+class Residency:
+    """Networks of one model at a time, built without memory and filled from mapped files.
+
+    Text encoders compute in float32, which costs nothing; the U-Net and the autoencoder in bfloat16 where the processor
+    has it (`dtype` overrides), in channels-last order.
+    """
+
+    def __init__(self, machine: Machine | None = None, *, dtype: torch.dtype | None = None) -> None:
+        self.machine = machine or this_machine()
+        self.dtype = dtype or (torch.bfloat16 if self.machine.fast_bfloat16 else torch.float32)
+        self._key: Key | None = None
+        self._networks: dict[str, nn.Module] = {}
+        self._tokenizer: ClipTokenizer | None = None
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    def network(self, resolved: Resolved, component: str) -> nn.Module:
+        """The network of one component, ready to compute. Raises ModelError and OutOfMemory."""
+        self._open(resolved)
+        if component not in self._networks:
+            self._networks[component] = self._load(resolved, component, self.dtype_of(component))
+        return self._networks[component]
+
+    def tokenizer(self, resolved: Resolved) -> ClipTokenizer:
+        self._open(resolved)
+        if self._tokenizer is None:
+            self._tokenizer = resolved.family.tokenizer(resolved.config, resolved.match)
+        return self._tokenizer
+
+    def precise(self, resolved: Resolved, component: str) -> nn.Module:
+        """The same network in float32, loaded afresh and not kept: for when the usual format overflowed."""
+        return self._load(resolved, component, torch.float32)
+
+    def dtype_of(self, component: str) -> torch.dtype:
+        return torch.float32 if component.startswith("text") else self.dtype
+
+    def clear(self) -> None:
+        """Drop every network."""
+        self._key, self._tokenizer = None, None
+        self._networks.clear()
+
+    def _open(self, resolved: Resolved) -> None:
+        files = sorted(resolved.match.header.sizes)
+        stamps = tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+        key = (resolved.match.header.path, stamps)
+        if key != self._key:
+            self.clear()
+            self._key = key
+
+    def _load(self, resolved: Resolved, component: str, dtype: torch.dtype) -> nn.Module:
+        try:
+            with torch.device("meta"):
+                network = resolved.family.build(resolved.config, component)
+            load_into(network, resolved.match, component, dtype=dtype)
+            network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's overloads omit this form
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, MemoryError) or "allocate memory" in str(error):
+                raise OutOfMemory(
+                    f"There is not enough memory for the {component.replace('_', ' ')} of {resolved.entry.name}.",
+                    hint="Close other programs, or choose a smaller model.",
+                ) from error
+            raise
+        return network.requires_grad_(False).eval()

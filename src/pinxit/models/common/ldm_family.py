@@ -1,0 +1,134 @@
+"""What the families of latent diffusion share: how their parts are built, called and priced."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
+from pinxit.models.common.cost import unet_cost, vae_cost
+from pinxit.models.common.prediction import Prediction
+from pinxit.models.contract import Cost, Defaults, Facts, LatentSpec
+from pinxit.prompts.tokenizer import ClipTokenizer, Padding
+from pinxit.sampling.denoiser import Conditioning, Network
+from pinxit.sampling.process import Epsilon, NoiseProcess, Velocity
+from pinxit.sampling.tables import standard_levels, zero_terminal_levels
+from pinxit.schema.errors import ModelError
+from pinxit.weights.identify import Match
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class LdmConfig(Protocol):
+    """What every family's configuration offers."""
+
+    @property
+    def unet(self) -> UNetConfig: ...
+    @property
+    def vae(self) -> VaeConfig | None: ...
+    @property
+    def text_encoder(self) -> ClipTextConfig | None: ...
+    @property
+    def prediction(self) -> Prediction: ...
+
+
+def process_of(prediction: Prediction) -> NoiseProcess:
+    """The noise process of a model with SD's table of 1000 levels."""
+    table = zero_terminal_levels() if prediction.zero_terminal_snr else standard_levels()
+    return (Velocity if prediction.kind == "velocity" else Epsilon)(table=table)
+
+
+def facts_of(config: LdmConfig, *, latent: LatentSpec, defaults: Defaults, text: str, can_paint: str = "") -> Facts:
+    """The facts of a latent-diffusion model whose text encoder is the component `text`."""
+    parts = {"unet": config.unet, "vae": config.vae, text: config.text_encoder}
+
+    def denoise(width: int, height: int) -> Cost:
+        return unet_cost(config.unet, *latent_size(width, height, latent.downscale))
+
+    def decode(width: int, height: int) -> Cost:
+        return vae_cost(config.vae or VaeConfig(), *latent_size(width, height, latent.downscale))
+
+    return Facts(
+        process=process_of(config.prediction),
+        latent=latent,
+        defaults=defaults,
+        prediction=config.prediction.kind,
+        evidence=config.prediction.evidence,
+        components=tuple(name for name, part in parts.items() if part is not None),
+        absent=tuple(name for name, part in parts.items() if part is None),
+        denoise=denoise,
+        decode=decode,
+        can_paint=can_paint,
+    )
+
+
+def latent_size(width: int, height: int, downscale: int) -> tuple[int, int]:
+    """Height and width of the latent that covers a picture, rounded up."""
+    return math.ceil(height / downscale), math.ceil(width / downscale)
+
+
+def build_part(config: LdmConfig, component: str) -> nn.Module:
+    """The network of one component, without weights."""
+    if component == "unet":
+        from pinxit.models.common.ldm_unet import UNet
+
+        return UNet(config.unet)
+    if component == "vae" and config.vae is not None:
+        from pinxit.models.common.vae import AutoencoderKL
+
+        return AutoencoderKL(config.vae)
+    if component.startswith("text_encoder") and config.text_encoder is not None:
+        from pinxit.models.common.clip import ClipText
+
+        return ClipText(config.text_encoder)
+    raise ModelError(
+        f"This checkpoint brings no {component.replace('_', ' ')}.",
+        hint="Use a complete checkpoint, or a diffusers folder with every part.",
+    )
+
+
+def clip_tokenizer(match: Match, *, folder: str, padding: Padding) -> ClipTokenizer:
+    """CLIP's own tokenizer for a single file; for a folder the one that lies in it, where it does."""
+    if match.layout.folder:
+        path = match.header.path / folder
+        if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
+            return ClipTokenizer.from_folder(path, cleaning="fast", padding=padding)
+        return ClipTokenizer.openai(cleaning="fast", padding=padding)
+    return ClipTokenizer.openai(padding=padding)
+
+
+def plain_network(config: LdmConfig, unet: nn.Module) -> Network:
+    """A U-Net that is told the text and nothing else."""
+    del config
+
+    def network(x: Tensor, t: float, conditioning: Conditioning, /) -> Tensor:
+        return unet(x, *_common(x, t, conditioning)).float()
+
+    return network
+
+
+def _common(x: Tensor, t: float, conditioning: Conditioning) -> tuple[Tensor, Tensor]:
+    import torch
+
+    if conditioning.tokens is None:
+        raise ValueError("a U-Net needs token vectors")
+    batch = x.shape[0]
+    return torch.full((batch,), t, device=x.device), conditioning.tokens.to(x.device).expand(batch, -1, -1)
+
+
+def sized_network(unet: nn.Module, *, size_width: int) -> Network:
+    """A U-Net that is also told the pooled text and six sizes, each embedded `size_width` wide (SDXL)."""
+
+    def network(x: Tensor, t: float, conditioning: Conditioning, /) -> Tensor:
+        import torch
+
+        from pinxit.nn import sinusoidal
+
+        if conditioning.pooled is None:
+            raise ValueError("this U-Net needs the pooled text")
+        sizes = sinusoidal(torch.tensor([conditioning.time_ids], device=x.device), size_width).flatten(1)
+        y = torch.cat([conditioning.pooled.to(x.device), sizes], dim=1).expand(x.shape[0], -1)
+        return unet(x, *_common(x, t, conditioning), y).float()
+
+    return network

@@ -1,0 +1,84 @@
+"""Our own small model, built like SDXL with one text encoder (Podell et al. 2023) and trained by `pinxit train`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from pinxit.models.common.ldm_family import build_part, facts_of, sized_network
+from pinxit.models.contract import Defaults, Facts, Family, LatentSpec, Networks, Words
+from pinxit.models.pinxit.config import TEXT, PinxitConfig, config_from
+from pinxit.models.pinxit.layout import LAYOUTS
+from pinxit.prompts.tokenizer import ClipTokenizer
+from pinxit.sampling.denoiser import Conditioning, Network
+from pinxit.schema.errors import BadModelFile
+from pinxit.weights.identify import Match
+
+if TYPE_CHECKING:
+    from torch import nn
+
+STEPS = 16
+GUIDANCE = 4.0
+RESCALE = 0.2
+INTERVAL = (0.3, 6.0)
+
+
+def facts(config: PinxitConfig) -> Facts:
+    vae = config.vae
+    latent = LatentSpec(
+        channels=config.unet.in_channels, downscale=2 ** (len(vae.channel_mult) - 1) if vae is not None else 16
+    )
+    defaults = Defaults(
+        width=config.side,
+        height=config.side,
+        steps=STEPS,
+        sampler="dpmpp_2m",
+        schedule="sgm_uniform",
+        guidance=GUIDANCE,
+        rescale=RESCALE,
+        interval=INTERVAL,
+    )
+    return facts_of(config, latent=latent, defaults=defaults, text=TEXT)
+
+
+def _tokenizer(config: PinxitConfig, match: Match) -> ClipTokenizer:
+    """The vocabulary beside the weights: in the folder's `tokenizer_2`, or in a single file's metadata."""
+    del config
+    if match.layout.folder:
+        return ClipTokenizer.from_folder(match.header.path / "tokenizer_2")
+    metadata = match.header.metadata
+    if "tokenizer.vocab" not in metadata or "tokenizer.merges" not in metadata:
+        raise BadModelFile(
+            f"{match.header.path.name} brings no vocabulary.", hint="Convert it again from the model's folder."
+        )
+    return ClipTokenizer.from_text(metadata["tokenizer.vocab"], metadata["tokenizer.merges"])
+
+
+def _encode(config: PinxitConfig, networks: Networks, words: Words) -> Conditioning:
+    """Penultimate states without the final norm, the pooled projection, and the picture's size (no crop)."""
+    from pinxit.models.common.clip import ClipText
+    from pinxit.models.common.text import encode_words
+
+    del config
+    tokens, pooled = encode_words(cast(ClipText, networks[TEXT]), words, skip=2, normalise=False)
+    width, height = words.size
+    return Conditioning(
+        tokens=tokens, pooled=pooled, time_ids=tuple(map(float, (height, width, 0, 0, height, width)))
+    )
+
+
+def _network(config: PinxitConfig, unet: nn.Module) -> Network:
+    return sized_network(unet, size_width=config.size_embedding)
+
+
+FAMILY = Family(
+    name="pinxit",
+    title="pinxit",
+    layouts=LAYOUTS,
+    config_from=config_from,
+    facts=facts,
+    build=build_part,
+    tokenizer=_tokenizer,
+    encoders=(TEXT,),
+    encode=_encode,
+    network=_network,
+)

@@ -1,0 +1,1 @@
+"""Plugins fill the catalogue, ours first."""

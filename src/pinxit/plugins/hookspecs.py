@@ -1,0 +1,31 @@
+"""What a plugin may offer. Each hook returns a list; ours in `builtin` answer the same ones."""
+
+from __future__ import annotations
+
+import pluggy
+
+from pinxit.models.contract import AnyFamily
+from pinxit.sampling.samplers import SamplerSpec
+from pinxit.sampling.schedules import ScheduleSpec
+
+PROJECT = "pinxit"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def register_families() -> list[AnyFamily]:
+    """Model families: how their files look and how their networks are built and called."""
+    return []
+
+
+@hookspec
+def register_samplers() -> list[SamplerSpec]:
+    """Samplers: the specs that `@sampler` attached."""
+    return []
+
+
+@hookspec
+def register_schedules() -> list[ScheduleSpec]:
+    """Schedules: the specs that `@schedule` attached."""
+    return []

@@ -1,0 +1,33 @@
+"""From plugins to a catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import TypeVar
+
+import pluggy
+
+from pinxit.engine.catalog import Catalog
+from pinxit.plugins import builtin, hookspecs
+from pinxit.schema.registry import Named, Registry
+
+T = TypeVar("T", bound=Named)
+
+
+def build_catalog(plugins: Iterable[object | ModuleType] = ()) -> Catalog:
+    """The catalogue of the built-in plugin and `plugins`, in that order. Raises ValueError for a name taken twice."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    for plugin in (builtin, *plugins):
+        manager.register(plugin)
+    return Catalog(
+        families=_registry("family", manager.hook.register_families()),
+        samplers=_registry("sampler", manager.hook.register_samplers()),
+        schedules=_registry("schedule", manager.hook.register_schedules()),
+    )
+
+
+def _registry(kind: str, answers: list[list[T]]) -> Registry[T]:
+    """Pluggy asks the last registered first; the catalogue keeps the order of registration."""
+    return Registry(kind, tuple(entry for answer in reversed(answers) for entry in answer))
