@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -15,7 +15,6 @@ from pinxit.schema.errors import Missing
 
 if TYPE_CHECKING:
     from pinxit.schema.events import Event
-    from pinxit.schema.record import Record
     from pinxit.schema.request import GenerationRequest
 
 
@@ -28,19 +27,40 @@ class Plan(Protocol):
     def lines(self) -> Sequence[str]: ...
 
 
+class Named(Protocol):
+    """What can be asked for by name."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+
+
+class Catalog(Protocol):
+    """The names that plugins can add to."""
+
+    @property
+    def samplers(self) -> Iterable[Named]: ...
+    @property
+    def schedules(self) -> Iterable[Named]: ...
+
+
 class Studio(Protocol):
     """What the commands need of the studio."""
 
-    def plan(self, request: GenerationRequest, inputs: Mapping[str, bytes] = ...) -> Plan: ...
+    def plan(self, request: GenerationRequest, inputs: Mapping[str, bytes] | None = ...) -> Plan: ...
     def paint(
         self,
         request: GenerationRequest,
-        inputs: Mapping[str, bytes] = ...,
+        inputs: Mapping[str, bytes] | None = ...,
+        *,
         output: Path | None = ...,
         stop: Callable[[], bool] = ...,
     ) -> Iterator[Event]: ...
-    def find_inputs(self, record: Record) -> Mapping[str, bytes]: ...
+    def models(self) -> Sequence[Named]: ...
     def add_model(self, path: Path) -> str: ...
+    @property
+    def catalog(self) -> Catalog: ...
 
 
 OpenStudio = Callable[[], Studio]
@@ -92,6 +112,7 @@ COMMANDS: tuple[Entry, ...] = (
     Entry(name="info", target="pinxit.cli.info:COMMAND", summary="summary.info"),
     Entry(name="redo", target="pinxit.cli.redo:COMMAND", summary="summary.redo"),
     Entry(name="verify", target="pinxit.cli.verify:COMMAND", summary="summary.verify"),
+    Entry(name="list", target="pinxit.cli.names:COMMAND", summary="summary.list"),
     Entry(name="doctor", target="pinxit.cli.doctor:COMMAND", summary="summary.doctor"),
     Entry(name="data build", target="pinxit.cli.data:COMMAND", summary="summary.data"),
     Entry(name="train", target="pinxit.cli.train:COMMAND", summary="summary.train"),

@@ -45,12 +45,12 @@ def prompt_of(word: str, terminal: Terminal) -> str:
     """
     if word != "-":
         return word
-    data = terminal.input.read(PROMPT_BYTES + 2)
+    data = terminal.input.read(PROMPT_BYTES + len(b"\r\n") + 1)
+    if len(data) > PROMPT_BYTES + len(b"\r\n"):
+        raise BadInput(terminal.say("error.stdin-long", most=PROMPT_BYTES), field="prompt")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if len(data) > PROMPT_BYTES:
-            return "x" * len(data)
         message = terminal.say("error.stdin", place=error.start)
         raise BadInput(message, hint=terminal.say("hint.stdin"), field="prompt") from None
     return text.removesuffix("\n").removesuffix("\r")

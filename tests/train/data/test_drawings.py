@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pinxit.schema.errors import BadInput, UnknownName
+from pinxit.schema.errors import BadInput, Missing, UnknownName
 from pinxit.train.data.bank import Bank
 from pinxit.train.data.drawings import read_package
 from pinxit.train.data.names import Labels, read_labels
@@ -110,3 +111,9 @@ def test_styles_are_named_in_both_languages() -> None:
     assert style_named("noto").family == "noto"
     with pytest.raises(UnknownName, match="no drawing style named 'notto'"):
         style_named("notto")
+
+
+def test_a_missing_parser_is_named(tmp_path: Path, labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pinxit.train.data.openclipart", None)
+    with pytest.raises(Missing, match=r"needs lxml, which is not installed\. .*pinxit\[data\]"):
+        read_package(source_named("openclipart"), tmp_path / "x.deb", labels)

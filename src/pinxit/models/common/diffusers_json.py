@@ -12,8 +12,13 @@ TIME_EMBED_WIDTH = 256
 """Channels that SDXL's size embedding gives each of its numbers."""
 
 
-def unet_json(config: UNetConfig, *, sample_size: int) -> dict[str, object]:
-    """config.json of the U-Net; `sample_size` is the latent's side. Heads are counted, whatever the key's name says."""
+def unet_json(
+    config: UNetConfig, *, sample_size: int, size_embedding: int = TIME_EMBED_WIDTH
+) -> dict[str, object]:
+    """config.json of the U-Net; `sample_size` is the latent's side, `size_embedding` the width of each embedded size.
+
+    Heads are counted, whatever the key's name says.
+    """
     widths = [config.model_channels * mult for mult in config.channel_mult]
     down = ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in config.transformer_depth]
     up = ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(config.transformer_depth_output)]
@@ -52,7 +57,7 @@ def unet_json(config: UNetConfig, *, sample_size: int) -> dict[str, object]:
         result["num_class_embeds"] = config.num_classes
     elif config.adm_in_channels is not None:
         result["addition_embed_type"] = "text_time"
-        result["addition_time_embed_dim"] = TIME_EMBED_WIDTH
+        result["addition_time_embed_dim"] = size_embedding
         result["projection_class_embeddings_input_dim"] = config.adm_in_channels
     return result
 
@@ -85,7 +90,7 @@ def vae_json(config: VaeConfig, *, sample_size: int, scale: float, shift: float 
         "in_channels": config.in_channels,
         "latent_channels": config.z_channels,
         "layers_per_block": config.num_res_blocks,
-        "norm_num_groups": 32,
+        "norm_num_groups": config.norm_groups,
         "out_channels": config.out_channels,
         "sample_size": sample_size,
         "scaling_factor": scale,

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from pinxit.models.common.configs import UNetConfig
 from pinxit.models.common.transformer import SpatialTransformer
-from pinxit.nn import Conv2d, GroupNorm, Linear, sinusoidal
+from pinxit.nn import Conv2d, Embedding, GroupNorm, Linear, sinusoidal
 
 
 class ResBlock(nn.Module):
@@ -79,7 +79,7 @@ class UNet(nn.Module):
         emb = 4 * width
         self.time_embed = nn.Sequential(Linear(width, emb), nn.SiLU(), Linear(emb, emb))
         if config.num_classes is not None:
-            self.label_emb: nn.Module | None = nn.Embedding(config.num_classes, emb)
+            self.label_emb: nn.Module | None = Embedding(config.num_classes, emb)
         elif config.adm_in_channels is not None:
             inner = nn.Sequential(Linear(config.adm_in_channels, emb), nn.SiLU(), Linear(emb, emb))
             self.label_emb = nn.Sequential(inner)

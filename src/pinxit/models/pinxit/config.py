@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
 from pinxit.models.common.measured import clip_config, settings_of, unet_config, vae_config
 from pinxit.models.common.prediction import Prediction
+from pinxit.models.pinxit.folder import PREDICTION
 from pinxit.schema.errors import BadModelFile
 from pinxit.weights.identify import Match
 
@@ -47,7 +48,7 @@ def config_from(match: Match) -> PinxitConfig:
         unet=unet_config(match, head_width=HEAD_WIDTH),
         vae=vae,
         text_encoder=text,
-        prediction=Prediction(kind="velocity", zero_terminal_snr=True, evidence="our own models predict velocity"),
+        prediction=PREDICTION,
         side=side * scale if side else 256,
     )
     if text is not None and (config.size_embedding < 2 or config.size_embedding % 2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -173,7 +174,8 @@ def tcd(
         if index == last or options.eta == 0:
             x = process.move(x, clean, here, there, there)
         else:
-            level = process.sigma(float(math.floor((1 - options.eta) * process.timestep(there) + 1e-6)))
+            place = bisect_right(process.levels, there * (1 + 1e-9)) - 1
+            level = process.levels[math.floor((1 - options.eta) * max(place, 0) + 1e-6)]
             x = process.move(x, clean, here, level, level)
             x = process.raise_noise(x, options.s_noise * noise.draw(index), level, there)
         yield Step(index, there, x, clean)

@@ -29,7 +29,11 @@ def res_multistep(
     options: SamplerOptions,
 ) -> Iterator[Step]:
     """A two-step exponential integrator in -log(sigma), with an ancestral share of noise. Options: eta, s_noise."""
-    return _multistep(denoise, x, sigmas, process, noise, options)
+
+    def alone(x: Tensor, sigma: float, index: int, /) -> Prediction:
+        return Prediction(denoise(x, sigma, index).clean)
+
+    return _multistep(alone, x, sigmas, process, noise, options)
 
 
 @sampler(
@@ -49,13 +53,7 @@ def res_multistep_cfg_pp(
     options: SamplerOptions,
 ) -> Iterator[Step]:
     """The same solver over the unconditional estimate, shifted by the guidance (Chung et al. 2024, CFG++)."""
-
-    def split(x: Tensor, sigma: float, index: int, /) -> Prediction:
-        # The solver sees the unconditional picture; its state carries the guided difference.
-        prediction = denoise(x, sigma, index)
-        return Prediction(prediction.clean, unconditional(prediction.uncond, prediction.clean))
-
-    return _multistep(split, x, sigmas, process, noise, options)
+    return _multistep(denoise, x, sigmas, process, noise, options)
 
 
 def _multistep(
@@ -66,7 +64,7 @@ def _multistep(
     noise: NoiseSource,
     options: SamplerOptions,
 ) -> Iterator[Step]:
-    """The solver's loop; it shifts by the guidance wherever an unconditional estimate comes with the prediction."""
+    """The solver's loop, over the unconditional estimate where there is one, with the state shifted by the guidance."""
     before: Tensor | None = None
     landed = 0.0
     for index, (here, there) in enumerate(pairwise(sigmas)):
@@ -74,15 +72,17 @@ def _multistep(
         clean = prediction.clean
         base = unconditional(prediction.uncond, clean)
         down, up = process.split(here, there, options.eta)
-        r = down / here
+        level, scale = process.landing(there, down)
+        r = level / here
         if r == 0 or before is None:
-            x = process.alpha(there) * clean + r * (x - process.alpha(here) * base)
+            x = process.alpha(level) * clean + r * (x - process.alpha(here) * base)
         else:
             # Lengths are measured in -log(sigma) for flows too: that is the sampler that its users know.
             h = -math.log(r)
             second = phi(2, h) / (math.log(landed / sigmas[index - 1]) / h)
             x = r * (x + clean - base) + h * ((phi(1, h) - second) * base + second * before)
+        x = scale * x
         if up > 0 and there > 0:
             x = x + options.s_noise * up * noise.draw(index)
-        before, landed = base, down
+        before, landed = base, level
         yield Step(index, there, x, clean)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pinxit.schema.errors import BadInput
+from pinxit.schema.errors import BadInput, Missing
 from pinxit.train.data.names import Labels, Words, concept_key, has_tone, is_plural, slugged, tone_named
 from pinxit.train.data.raster import Payload
 from pinxit.train.data.sources import Source
@@ -48,8 +48,13 @@ def read_package(source: Source, path: Path, labels: Labels) -> Package:
     """List the drawings of a package file. Raises BadInput when its layout is not the expected one."""
     try:
         if source.reader == "openclipart":
-            from pinxit.train.data.openclipart import read_openclipart
-
+            try:
+                from pinxit.train.data.openclipart import read_openclipart
+            except ImportError as error:
+                raise Missing(
+                    f"Reading {source.package} needs lxml, which is not installed.",
+                    hint="Install the extra `data`: pip install 'pinxit[data]'.",
+                ) from error
             return read_openclipart(source, path, labels)
         with tarfile.open(path) as archive:
             if source.reader == "emoji-webp":

@@ -6,6 +6,7 @@ The parent writes requests `kind:u8 size:u32 length:u32 payload` to the worker's
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import math
@@ -72,7 +73,7 @@ class Rasteriser:
     def __init__(self, *, size: int = 256, time_limit: float = 10.0) -> None:
         self.size = size
         self.time_limit = time_limit
-        self.command = (sys.executable, "-m", "pinxit.train.data.raster")
+        self.command: tuple[str, ...] = (sys.executable, "-m", "pinxit.train.data.raster")
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Rasteriser:
@@ -322,5 +323,7 @@ def _limit_memory() -> None:
 
 
 if __name__ == "__main__":
+    if importlib.util.find_spec("resvg_py") is None:
+        sys.exit(1)
     _limit_memory()
     serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,0 +1,102 @@
+"""`pinxit train`: follow a recipe, alone or as one of torchrun's processes."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from pinxit.cli.commands import Command, OpenStudio
+from pinxit.cli.data import report
+from pinxit.cli.numbers import whole
+from pinxit.cli.parser import Arguments, Flag, Operand
+from pinxit.cli.running import RUN_FLAGS
+from pinxit.cli.terminal import Terminal
+from pinxit.schema.errors import Interrupted, UnknownName, UsageError
+
+SUFFIX = ".toml"
+
+
+def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> int:  # noqa: ARG001  every command's shape
+    """Train; returns 130 when the user stopped it, with the state saved."""
+    path = recipe_path(arguments.operands["RECIPE"])
+    bank, workshop = (_needed(arguments, name, terminal) for name in ("data", "into"))
+    seconds = whole(arguments, "seconds", terminal)
+    threads = whole(arguments, "threads", terminal)
+    asked = {"steps": whole(arguments, "steps", terminal), "decay": whole(arguments, "decay", terminal, least=0)}
+    from pinxit.train.recipe import read_recipe
+
+    recipe = read_recipe(path, changes={name: value for name, value in asked.items() if value is not None})
+    import torch
+
+    from pinxit.train.loop import Limits
+    from pinxit.train.parallel import Workers
+    from pinxit.train.workshop import Job
+    from pinxit.train.workshop import run as work
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    workers = Workers.from_environment(torch.device("cpu"))
+    job = Job(
+        name=path.stem,
+        recipe=recipe,
+        bank=bank,
+        workshop=workshop,
+        limits=Limits(seconds=seconds),
+        workers=workers,
+    )
+    first = workers.rank == 0
+    summary = work(job, lambda line: report(line, terminal) if first else None)
+    stopped = not summary.finished and (seconds is None or summary.seconds < seconds)
+    if stopped:
+        raise Interrupted(terminal.say("train.stopped", steps=summary.steps), hint=terminal.say("train.resume"))
+    if first and terminal.json:
+        fields = {"steps": summary.steps, "finished": summary.finished, "seconds": summary.seconds}
+        terminal.send({"event": "finished", "workshop": str(workshop), **fields})
+    elif first:
+        terminal.result(workshop)
+    return 0
+
+
+def recipe_path(word: str) -> Path:
+    """The file that `word` names: a path, or the name of a recipe that comes with pinxit. Raises UnknownName."""
+    path = Path(word)
+    if word.endswith(SUFFIX) or path.is_file():
+        return path
+    shipped = shipped_recipes()
+    if word not in shipped:
+        raise UnknownName("recipe", word, shipped)
+    return shipped[word]
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with pinxit, by name."""
+    folder = Path(str(resources.files("pinxit.train"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def _needed(arguments: Arguments, name: str, terminal: Terminal) -> Path:
+    word = arguments.value(name)
+    if not word:
+        raise UsageError(terminal.say("error.needs", command="train", flag=f"--{name} FOLDER"))
+    return Path(word).expanduser()
+
+
+COMMAND = Command(
+    name="train",
+    about="about.train",
+    run=run,
+    operands=(Operand(name="RECIPE", text="operand.recipe"),),
+    flags=(
+        Flag(name="data", text="flag.bank", metavar="BANK"),
+        Flag(name="into", text="flag.into", metavar="WORKSHOP"),
+        Flag(name="seconds", text="flag.seconds", metavar="N"),
+        Flag(name="steps", text="flag.steps", metavar="N"),
+        Flag(name="decay", text="flag.decay", metavar="N"),
+        Flag(name="threads", text="flag.threads", metavar="N"),
+        *RUN_FLAGS,
+    ),
+    examples=(
+        "pinxit train text --data bank --into workshop",
+        "torchrun --nproc-per-node 2 -m pinxit train unet --data bank --into workshop --seconds 3600",
+    ),
+)
