@@ -56,8 +56,11 @@ def tiny_unet(
     )
 
 
-def make_pinxit(folder: Path) -> Path:
-    """A random model of our own family, as a folder: 64-pixel pictures, an f4 autoencoder of eight channels."""
+def make_pinxit(folder: Path, *, levels: int = 3) -> Path:
+    """A random model of our own family, as a folder: 64-pixel pictures, an autoencoder of eight channels.
+
+    The autoencoder has `levels` levels: 3 is f4, 5 the f16 of the real model.
+    """
     vocabulary, merges = train_bpe(CAPTIONS * 20, 560)
     texts = dict(zip(("vocab.json", "merges.txt"), vocabulary_files(vocabulary, merges), strict=True))
     tokenizer = ClipTokenizer.from_text(texts["vocab.json"], texts["merges.txt"])
@@ -73,7 +76,7 @@ def make_pinxit(folder: Path) -> Path:
         eos_id=tokenizer.eos,
         pad_id=tokenizer.eos,
     )
-    vae = VaeConfig(z_channels=8, channels=32, channel_mult=(1, 1, 2), num_res_blocks=1, norm_groups=8)
+    vae = VaeConfig(z_channels=8, channels=32, channel_mult=(*[1] * (levels - 1), 2), num_res_blocks=1, norm_groups=8)
     unet = tiny_unet(context=32, added=32 + 6 * 8, head_width=32, channels=8)
     configs: dict[str, object] = dict(folder_files(unet=unet, vae=vae, text=text, side=64, size_embedding=8))
     configs |= {f"tokenizer_2/{name}": content for name, content in texts.items()}

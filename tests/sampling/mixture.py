@@ -46,9 +46,7 @@ class Mixture:
 class Recorder:
     """A Denoiser over a mixture (guided by a second one, if given) that notes the levels and each step's state."""
 
-    def __init__(
-        self, process: NoiseProcess, cond: Mixture, uncond: Mixture | None = None, scale: float = 1.0
-    ) -> None:
+    def __init__(self, process: NoiseProcess, cond: Mixture, uncond: Mixture | None = None, scale: float = 1.0) -> None:
         self.process, self.cond, self.uncond, self.scale = process, cond, uncond, scale
         self.sigmas: list[float] = []
         self.states: dict[int, Any] = {}

@@ -49,8 +49,8 @@ def test_zero_terminal_snr() -> None:
     assert zero_terminal_levels() == pytest.approx(facts["comfy_sigmas"], rel=1e-11)
     assert zero_terminal_levels()[-1] == pytest.approx(4518.7636986558555, rel=1e-12)
     assert zero_terminal(cumulative(scaled_linear_betas()))[-1] == LAST_ABAR
-    betas = np.array(facts["diffusers_betas"])
-    assert zero_terminal_levels("diffusers")[:-1] == pytest.approx(levels(np.cumprod(1 - betas)[:-1]), rel=1e-6)
+    betas = np.array(facts["diffusers_betas"], dtype=np.float64)
+    assert zero_terminal_levels("diffusers")[:-1] == pytest.approx(levels(cumulative(betas)[:-1]), rel=1e-6)
     assert zero_terminal_levels("diffusers")[-1] == pytest.approx(4096, rel=1e-7)
     assert Velocity(table=zero_terminal_levels()).zero_terminal
     assert not Velocity().zero_terminal

@@ -83,7 +83,7 @@ def test_an_image_of_a_batch_is_the_image_alone(spec: SamplerSpec, kind: str) ->
 @every_sampler
 @both_processes
 def test_a_run_can_be_cut_after_every_step(spec: SamplerSpec, kind: str) -> None:
-    """The log of predictions is the whole checkpoint: no finished step calls the network, the result is the same bits."""
+    """The log of predictions is the whole checkpoint: finished steps call no network, the result is the same bits."""
     process = PROCESSES[kind]
     seeds = SEEDS[:1]
     whole = Counting(process)
@@ -153,7 +153,9 @@ def test_the_facts_of_a_spec_are_true(spec: SamplerSpec) -> None:
     def plain(x: Tensor, sigma: float, index: int, /) -> Prediction:
         return Prediction(mixture(x, 1.0, sigma))
 
-    without = list(spec.run(plain, x, sigmas, process, PhiloxNoise((1,), SHAPE, convert=torch.from_numpy), spec.options))
+    without = list(
+        spec.run(plain, x, sigmas, process, PhiloxNoise((1,), SHAPE, convert=torch.from_numpy), spec.options)
+    )
     assert torch.equal(without[-1].x, steps[-1].x) != spec.needs_uncond
 
 
@@ -181,8 +183,14 @@ def test_a_zero_terminal_model_stays_finite(spec: SamplerSpec) -> None:
 
 def test_adaptive_steps_refuse_a_batch() -> None:
     spec = Registry("sampler", SAMPLERS).get("dpm_adaptive")
-    with pytest.raises(BadInput, match=r"chooses its steps for one image at a time, it was given 2\. Sample the images"):
-        list(spec.run(Counting(Epsilon()), torch.zeros(2, *SHAPE), (14.6, 1.0, 0.0), Epsilon(), noise_of(2), spec.options))
+    with pytest.raises(
+        BadInput, match=r"chooses its steps for one image at a time, it was given 2\. Sample the images"
+    ):
+        list(
+            spec.run(
+                Counting(Epsilon()), torch.zeros(2, *SHAPE), (14.6, 1.0, 0.0), Epsilon(), noise_of(2), spec.options
+            )
+        )
 
 
 def noise_of(images: int) -> PhiloxNoise:

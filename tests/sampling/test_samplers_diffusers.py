@@ -133,7 +133,9 @@ def trajectory(name: str, case: dict[str, Any]) -> tuple[Array, Array]:
 
     x: Any = start() * (math.sqrt(1 + sigmas[0] ** 2) if preserving else case["init_noise_sigma"])
     network = Trained(process, case["model_ab"])
-    steps = list(spec.run(network, x, sigmas, process, Replay(draws(), by_step=spec.name == "sa_solver"), options_of(spec, case)))
+    steps = list(
+        spec.run(network, x, sigmas, process, Replay(draws(), by_step=spec.name == "sa_solver"), options_of(spec, case))
+    )
     result: Any = steps[-1].x
     states = [scaled(network.states[i], sigmas[i]) for i in range(len(sigmas) - 1)]
     ours = np.stack([*states, scaled(result, sigmas[-1])])

@@ -19,8 +19,14 @@ ARRAYS = golden_arrays("goldens/samplers/kdiffusion_comfy.npz")
 COND, UNCOND = Mixture(FACTS["mixture"]), Mixture(FACTS["mixture_uncond"])
 CATALOGUE = Registry("sampler", SAMPLERS)
 
-KNOBS = {"solver_type": "solver", "max_order": "order", "ge_gamma": "gamma", "max_stage": "order"}
-KNOBS |= {"predictor_order": "order"}
+KNOBS = {
+    "solver_type": "solver",
+    "max_order": "order",
+    "ge_gamma": "gamma",
+    "max_stage": "order",
+    "predictor_order": "order",
+}
+"""The peers' names for our options, where they differ."""
 
 EXACT = 1e-9
 TOLERANCE = {
@@ -50,7 +56,7 @@ def sigmas_of(name: str, case: dict[str, Any]) -> list[float]:
 
 
 def options_of(name: str, case: dict[str, Any]) -> SamplerOptions:
-    options = {KNOBS.get(knob, knob): value for knob, value in case.get("options", {}).items()}
+    options: dict[str, Any] = {KNOBS.get(knob, knob): value for knob, value in case.get("options", {}).items()}
     if "eta" in case:
         options["eta"] = case["eta"]
     dialect = "a1111" if name.startswith("k_diffusion") else "comfyui"

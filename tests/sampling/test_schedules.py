@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -35,14 +36,14 @@ K_DIFFUSION = {
     "model_get_sigmas": ("normal", ScheduleOptions()),
 }
 DIFFUSERS = {
-    "EulerDiscrete sdxl leading": ("leading", "native"),
-    "EulerDiscrete trailing (turbo)": ("trailing", "native"),
-    "DPM++2M karras": ("karras", "native"),
-    "DPM++2M lu": ("exponential", "native"),
-    "DPM++2M exponential": ("exponential", "native"),
-    "DPM++2M beta": ("beta", "diffusers"),
-    "FlowMatch shift3": ("normal", "native"),
-    "FlowMatch shift1": ("normal", "native"),
+    "EulerDiscrete sdxl leading": "leading",
+    "EulerDiscrete trailing (turbo)": "trailing",
+    "DPM++2M karras": "karras",
+    "DPM++2M lu": "exponential",
+    "DPM++2M exponential": "exponential",
+    "DPM++2M beta": "beta",
+    "FlowMatch shift3": "normal",
+    "FlowMatch shift1": "normal",
 }
 """diffusers' settings that are schedules of ours; the rest repeat these levels, round them, or interpolate in sigma."""
 
@@ -71,9 +72,8 @@ def levels_of(case: str) -> Sigmas:
         base, _, shift = name.partition("/shift")
         return CATALOGUE.get(base).run(n, Flow(shift=float(shift)), ScheduleOptions(dialect="comfyui"))
     if library == "diffusers":
-        base, dialect = DIFFUSERS[name]
         process: NoiseProcess = Flow(shift=float(name[-1])) if name.startswith("FlowMatch") else PROCESS
-        return CATALOGUE.get(base).run(n, process, ScheduleOptions(dialect="diffusers" if base == "beta" else "native"))
+        return CATALOGUE.get(DIFFUSERS[name]).run(n, process, ScheduleOptions(dialect="diffusers"))
     return comfy(n, name)
 
 
@@ -109,7 +109,7 @@ def test_a_schedule(case: str, want: list[float]) -> None:
 def test_every_schedule_falls(spec: Any, process: NoiseProcess, n: int) -> None:
     sigmas = spec.run(n, process, ScheduleOptions())
     assert all(isinstance(sigma, float) for sigma in sigmas)
-    assert all(high >= low for high, low in zip(sigmas, sigmas[1:], strict=False))
+    assert all(high >= low for high, low in itertools.pairwise(sigmas))
     if spec.in_time and spec.name != "turbo":
         assert sigmas[0] == pytest.approx(process.sigma_max)
 

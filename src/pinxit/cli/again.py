@@ -46,13 +46,13 @@ def read_recipe(path: Path, terminal: Terminal) -> Recipe:
     except BadImage:
         parameters = read_parameters(path)
         if not parameters:
-            raise BadImage(terminal.say("error.no-recipe", name=path.name), hint=terminal.say("hint.no-recipe")) from None
+            raise BadImage(
+                terminal.say("error.no-recipe", name=path.name), hint=terminal.say("hint.no-recipe")
+            ) from None
     return Recipe(record=None, imported=read_a1111(parameters), parameters=parameters)
 
 
-def inputs_for(
-    request: GenerationRequest, image: str | None, near: Path, terminal: Terminal
-) -> Mapping[str, bytes]:
+def inputs_for(request: GenerationRequest, image: str | None, near: Path, terminal: Terminal) -> Mapping[str, bytes]:
     """The input pictures of `request`: the file that `--image` names, else found by fingerprint beside `near` or here.
 
     Raises BadInput for a file with another fingerprint and Missing when a picture is not found.

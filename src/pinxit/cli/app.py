@@ -32,6 +32,7 @@ def run(
     commands: Sequence[Entry] = COMMANDS,
 ) -> int:
     """Run the command that `argv` names and return the exit code; no error leaves this function."""
+    terminal = terminal.mannered(argv)
     try:
         return _dispatch(list(argv), terminal, open_studio or _studio, commands)
     except BrokenPipeError:
@@ -64,7 +65,7 @@ def _dispatch(argv: list[str], terminal: Terminal, open_studio: OpenStudio, comm
     for tag in (asked.value("lang"), arguments.value("lang")):
         if tag is not None and not known_language(tag):
             raise UsageError(say("error.language", tag=tag), hint=say("hint.language", names=", ".join(LANGUAGES)))
-    return loaded.run(arguments, terminal.asking_for(json=arguments.on("json"), quiet=arguments.on("quiet")), open_studio)
+    return loaded.run(arguments, terminal, open_studio)
 
 
 def _leading_flags(argv: Sequence[str]) -> int:
@@ -93,8 +94,12 @@ def _entry(words: Sequence[str], commands: Sequence[Entry], terminal: Terminal) 
     if near:
         hint = say("hint.nearest", names=say("word.or").join(f"pinxit {name}" for name in near))
     else:
-        hint = say("hint.paint", prompt=words[0]) if " " in words[0] or not words[0].isascii() else say("hint.commands")
-    raise UsageError(say("error.command", word=words[0]), hint=hint)
+        hint = (
+            say("hint.paint", prompt=words[0][:200])
+            if " " in words[0] or not words[0].isascii()
+            else say("hint.commands")
+        )
+    raise UsageError(say("error.command", word=words[0][:60]), hint=hint)
 
 
 def _explained(error: BaseException, terminal: Terminal) -> int:

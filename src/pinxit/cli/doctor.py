@@ -31,7 +31,7 @@ PLUGIN_GROUP = "pinxit"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing looked at. `name` is the last part of a text id; `note` is worth knowing, `bad` keeps pinxit from painting."""
+    """One thing looked at, named by the last part of a text id. `note` is worth knowing, `bad` prevents painting."""
 
     name: str
     state: State
@@ -58,7 +58,7 @@ def _tell(check: Check, terminal: Terminal) -> None:
         fields = {"name": check.name, "state": check.state, "found": check.found, "hint": check.hint}
         terminal.send({"event": "check", **fields})
         return
-    mark = terminal.say(f"doctor.{check.state}")
+    mark = terminal.say(f"doctor.mark.{check.state}")
     terminal.result(f"{mark}  {terminal.say(f'check.{check.name}')}: {check.found}")
     if check.hint:
         terminal.result(f"      {check.hint}")

@@ -12,7 +12,7 @@ from pinxit.cli.parser import Arguments, Operand
 from pinxit.cli.running import RUN_FLAGS
 from pinxit.cli.terminal import Terminal
 from pinxit.schema.field import knobs
-from pinxit.schema.parts import Blank, FromImage
+from pinxit.schema.parts import FromImage
 from pinxit.schema.record import Record
 from pinxit.schema.request import GenerationRequest
 
@@ -70,8 +70,6 @@ def _request_rows(request: GenerationRequest, terminal: Terminal, *, all_default
         image = request.source.image
         yield terminal.say("from_image.image.title"), f"{image.name} (sha256 {image.sha256})".strip()
         yield terminal.say("from_image.strength.title"), f"{request.source.strength:g}"
-    elif not isinstance(request.source, Blank):
-        yield terminal.say("request.source.title"), request.source.kind
 
 
 def _record_rows(record: Record, terminal: Terminal) -> Iterator[tuple[str, str]]:

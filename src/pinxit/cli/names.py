@@ -10,7 +10,6 @@ from pinxit.cli.running import RUN_FLAGS
 from pinxit.cli.terminal import Terminal
 from pinxit.schema.errors import UnknownName
 
-
 KINDS: dict[str, Callable[[Studio], Iterable[Named]]] = {
     "models": lambda studio: studio.models(),
     "samplers": lambda studio: studio.catalog.samplers,

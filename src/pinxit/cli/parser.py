@@ -84,7 +84,7 @@ def parse(argv: Sequence[str], flags: Sequence[Flag], operands: Sequence[Operand
         name, equals, value = token.partition("=")
         flag = by_name.get(name)
         if flag is None:
-            raise _unknown(name, by_name, command, say)
+            raise _unknown(name[:60], by_name, command, say)
         if not flag.metavar:
             if equals:
                 raise UsageError(say("error.switch", flag=name))
@@ -95,20 +95,16 @@ def parse(argv: Sequence[str], flags: Sequence[Flag], operands: Sequence[Operand
                 raise UsageError(say("error.value", flag=name, metavar=flag.metavar), hint=_help_hint(command, say))
             value = rest.pop(0)
         values[flag.name] = value
-    return Arguments(
-        operands=_assigned(words, operands, command, say), values=values, switches=frozenset(switches)
-    )
+    return Arguments(operands=_assigned(words, operands, command, say), values=values, switches=frozenset(switches))
 
 
 def _assigned(words: Sequence[str], operands: Sequence[Operand], command: str, say: Say) -> dict[str, str]:
     for operand in operands[len(words) :]:
         if operand.required:
-            raise UsageError(
-                say("error.operand", command=command, operand=operand.name), hint=_help_hint(command, say)
-            )
+            raise UsageError(say("error.operand", command=command, operand=operand.name), hint=_help_hint(command, say))
     if len(words) > len(operands):
         hint = say("hint.quotes") if operands else _help_hint(command, say)
-        raise UsageError(say("error.extra", word=words[len(operands)]), hint=hint)
+        raise UsageError(say("error.extra", word=words[len(operands)][:60]), hint=hint)
     return {operand.name: word for operand, word in zip(operands, words, strict=False)}
 
 

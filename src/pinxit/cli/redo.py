@@ -39,7 +39,11 @@ def _changed(
     if isinstance(request.source, FromImage):
         source.pop("image", None)
         if source:
-            changes["source"] = {"kind": "image", "image": request.source.image, "strength": request.source.strength} | source
+            changes["source"] = {
+                "kind": "image",
+                "image": request.source.image,
+                "strength": request.source.strength,
+            } | source
         request = request.replace(**changes)
         return request, inputs_for(request, image, path, terminal)
     if not source:

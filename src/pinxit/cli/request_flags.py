@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from pinxit.cli.parser import Arguments, Flag
 from pinxit.schema.complaints import bounds, choices, members, models, spelt
-from pinxit.schema.field import Knob, knobs
+from pinxit.schema.field import Knob, Part, knobs
 from pinxit.schema.parts import ImageRef, Interval, Size
 from pinxit.schema.request import GenerationRequest
 
+LISTED: Mapping[str | None, str] = {"model": "models", "sampler": "samplers", "schedule": "schedules"}
+"""Which `pinxit list` shows the names of a catalogue."""
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}", re.ASCII)
 _DIGITS_MAX = 60
 
@@ -28,7 +30,7 @@ class Setting:
 def settings() -> Iterator[Setting]:
     """Every flag of the request. A field that is a choice of parts gives one flag for each field of those parts."""
     for knob in knobs(GenerationRequest):
-        parts = [part for part in models(knob.info.annotation) if "kind" in part.model_fields]
+        parts = [part for part in models(knob.info.annotation) if issubclass(part, Part) and "kind" in part.model_fields]
         if not parts:
             yield _setting(knob, (knob.name,), knob)
             continue
@@ -84,6 +86,8 @@ def _setting(knob: Knob, path: tuple[str, ...], outer: Knob) -> Setting:
     limits = "|".join(words)
     if low is not None and high is not None:
         limits = f"{spelt(low)}–{spelt(high)}"
+    if knob.names in LISTED:
+        limits = f"pinxit list {LISTED[knob.names]}"
     flag = Flag(
         name=knob.name.replace("_", "-"),
         text=f"{knob.key}.help",

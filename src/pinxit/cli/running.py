@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -41,7 +41,11 @@ def adopt_model(request: GenerationRequest, studio: Studio) -> GenerationRequest
         return request
     path = Path(name).expanduser()
     looks_like_a_path = "/" in name or "\\" in name or name.startswith("~")
-    if name.endswith(MODEL_SUFFIXES) or (looks_like_a_path and path.exists()) or name.startswith(("./", "../", "/", "~")):
+    if (
+        name.endswith(MODEL_SUFFIXES)
+        or (looks_like_a_path and path.exists())
+        or name.startswith(("./", "../", "/", "~"))
+    ):
         return request.replace(model=studio.add_model(path))
     return request
 
@@ -98,21 +102,33 @@ def _tell_plan(
 
 
 def tell(events: Iterator[Event], terminal: Terminal) -> int:
-    """Show a run as the terminal wants it; the paths of the pictures are the lines of the result."""
+    """Show a run as the terminal wants it; the paths of the pictures are the lines of the result.
+
+    Where a progress bar may be in their way, they wait for its end; also when that end is an error.
+    """
     from pinxit.cli.watching import watcher
     from pinxit.schema.events import Failed, ImageReady
 
-    with watcher(terminal) as watch:
-        for event in events:
-            if isinstance(event, Failed):
-                failed = event
-                break
-            watch(event)
-            if isinstance(event, ImageReady) and event.path is not None and not terminal.json:
-                terminal.result(event.path)
-        else:
-            return 0
-    return tell_failure(failed, terminal)
+    waiting: list[Path] = []
+    try:
+        with watcher(terminal) as watch:
+            for event in events:
+                if isinstance(event, Failed):
+                    return tell_failure(event, terminal)
+                watch(event)
+                if isinstance(event, ImageReady) and event.path is not None and not terminal.json:
+                    waiting.append(event.path)
+                if not terminal.err.isatty():
+                    _print(waiting, terminal)
+    finally:
+        _print(waiting, terminal)
+    return 0
+
+
+def _print(waiting: list[Path], terminal: Terminal) -> None:
+    for path in waiting:
+        terminal.result(path)
+    waiting.clear()
 
 
 def tell_failure(failed: Failed, terminal: Terminal) -> int:
@@ -138,7 +154,7 @@ class Stop:
 
 
 @contextmanager
-def stoppable(terminal: Terminal) -> Iterator[Stop]:
+def stoppable(terminal: Terminal) -> Generator[Stop]:
     """Let the first Ctrl-C (or SIGTERM) ask for an end between two steps, and the second one raise at once."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

@@ -19,7 +19,7 @@ _KEPT = "\n\t"
 
 
 def safe(words: object, *, lines: bool = False) -> str:
-    """`words` without control characters, direction overrides and lone surrogates; `lines` keeps line breaks and tabs."""
+    """`words` without control characters, direction marks and lone surrogates; `lines` keeps line breaks and tabs."""
     return _CONTROLS.sub(lambda match: match[0] if lines and match[0] in _KEPT else "", str(words))
 
 
@@ -71,9 +71,10 @@ class Terminal:
         self.fail(error.code, error.message, error.hint, error.field)
         return error.exit_code
 
-    def asking_for(self, *, json: bool, quiet: bool) -> Terminal:
-        """The same terminal with other manners."""
-        return replace(self, json=json, quiet=quiet)
+    def mannered(self, argv: Sequence[str]) -> Terminal:
+        """The same terminal with the manners that the switches in `argv` ask for, so that errors have them too."""
+        words = set(_before_operands(argv))
+        return replace(self, json="--json" in words, quiet=bool({"--quiet", "-q"} & words), trace="--trace" in words)
 
 
 def standard(argv: Sequence[str]) -> Terminal:
@@ -86,8 +87,6 @@ def standard(argv: Sequence[str]) -> Terminal:
         err=sys.stderr,
         input=cast(BinaryIO, sys.stdin.buffer) if sys.stdin is not None else io.BytesIO(),
         lang=language_of(argv, os.environ),
-        json=_asks(argv, "--json"),
-        trace=_asks(argv, "--trace"),
     )
 
 
@@ -106,10 +105,6 @@ def language_of(argv: Sequence[str], environment: Mapping[str, str]) -> str:
 def known_language(tag: str) -> bool:
     """Whether `tag` names one of our languages, not merely one for which English stands in."""
     return tag.replace("_", "-").split(".")[0].split("-")[0].lower() in {ours.split("-")[0] for ours in LANGUAGES}
-
-
-def _asks(argv: Sequence[str], switch: str) -> bool:
-    return switch in _before_operands(argv)
 
 
 def _before_operands(argv: Sequence[str]) -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,12 @@ Watch = Callable[[Event], None]
 
 
 @contextmanager
-def watcher(terminal: Terminal) -> Iterator[Watch]:
+def watcher(terminal: Terminal) -> Generator[Watch]:
     """The way of showing events that suits the terminal, for as long as the run lasts."""
     if terminal.json:
         yield lambda event: terminal.send(event.to_json())
     elif terminal.quiet:
-        yield lambda event: None
+        yield lambda _event: None
     elif terminal.err.isatty():
         with _bar(terminal) as progress:
             yield Bar(terminal, progress)
@@ -106,7 +106,7 @@ def stage_name(stage: str, terminal: Terminal) -> str:
 
 
 @contextmanager
-def _bar(terminal: Terminal) -> Iterator[Progress]:
+def _bar(terminal: Terminal) -> Generator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

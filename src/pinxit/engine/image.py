@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+"""What is read; other formats of Pillow's are rare in honest files, and one of them starts a foreign program."""
 LARGEST_FILE = 64 * 1024 * 1024
 LARGEST_PICTURE = 32_000_000
 """Most pixels that an input picture may have."""
@@ -49,7 +51,7 @@ def open_picture(data: bytes, *, name: str = "the picture") -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as opened:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
                 width, height = opened.size
                 if width * height > LARGEST_PICTURE:
                     raise BadImage(
@@ -76,7 +78,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
         grey = np.asarray(image, dtype=np.float64)
-        scale = 255 / 65535 if grey.max(initial=0) > 255 else 1.0
+        scale = 255 / 65535 if image.mode != "I" or grey.max(initial=0) > 255 else 1.0
         return Image.fromarray((grey * scale).clip(0, 255).round().astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         grey = np.asarray(image, dtype=np.float64)
@@ -119,4 +121,3 @@ def to_image(picture: Tensor) -> Image.Image:
 
     pixels = picture.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())
-

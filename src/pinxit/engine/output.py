@@ -12,6 +12,8 @@ from pinxit.schema.errors import BadInput, OutOfSpace
 from pinxit.schema.request import GenerationRequest, ImageFormat
 
 SUFFIXES: dict[ImageFormat, tuple[str, ...]] = {"png": (".png",), "jpeg": (".jpg", ".jpeg"), "webp": (".webp",)}
+OTHER_SUFFIXES = {".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".jxl"}
+"""Pictures too, but none that we write: a name that ends so is a mistake, and no folder is made of it."""
 LONGEST_SLUG = 48
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LINK_ATTEMPTS = 10_000
@@ -19,6 +21,20 @@ _LINK_ATTEMPTS = 10_000
 
 def check_output(output: Path, request: GenerationRequest) -> None:
     """Refuse a place that cannot be written, before anything is computed. Raises BadInput."""
+    try:
+        _check_name(output, request)
+        _check_folder(output)
+    except OSError as error:
+        raise BadInput(f"{output} cannot be written: {error.strerror}.", hint="Choose another --output.") from error
+
+
+def _check_name(output: Path, request: GenerationRequest) -> None:
+    if output.suffix.lower() in OTHER_SUFFIXES and not output.is_dir():
+        raise BadInput(
+            f"{output.name} names a format that is not written; pictures are {', '.join(SUFFIXES)}.",
+            hint=f"End the name in {SUFFIXES[request.format][0]}.",
+            field="format",
+        )
     if is_file_name(output):
         if output.suffix.lower() not in SUFFIXES[request.format]:
             raise BadInput(
@@ -31,12 +47,19 @@ def check_output(output: Path, request: GenerationRequest) -> None:
                 f"{output.name} is one file, and {request.count} pictures are asked for.", hint="Name a folder instead."
             )
         if output.is_dir():
-            raise BadInput(f"{output} is a folder.", hint="Name a file that does not exist yet, or the folder without a suffix.")
+            raise BadInput(
+                f"{output} is a folder.", hint="Name a file that does not exist yet, or the folder without a suffix."
+            )
+
+
+def _check_folder(output: Path) -> None:
     folder = output.parent if is_file_name(output) else output
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise BadInput(f"{output} cannot be written: {folder} is not a writable folder.", hint="Choose another --output.")
+        raise BadInput(
+            f"{output} cannot be written: {folder} is not a writable folder.", hint="Choose another --output."
+        )
 
 
 def is_file_name(output: Path) -> bool:
@@ -68,7 +91,8 @@ def write_picture(output: Path, data: bytes, request: GenerationRequest) -> Path
     except OSError as error:
         if error.errno in _FULL:
             raise OutOfSpace(
-                f"The disk is full: {len(data):,} bytes for {folder} did not fit.", hint="Free some space, or choose another --output."
+                f"The disk is full: {len(data):,} bytes for {folder} did not fit.",
+                hint="Free some space, or choose another --output.",
             ) from error
         raise BadInput(f"{output} cannot be written: {error.strerror}.", hint="Choose another --output.") from error
     return path

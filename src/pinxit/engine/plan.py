@@ -145,7 +145,7 @@ def resolve(
     sampler = catalog.samplers.get(request.sampler or facts.defaults.sampler, field="sampler")
     schedule = _schedule(request, catalog, sampler, facts)
     words = dialect(request.emphasis or "a1111", field="emphasis")
-    notes = list(match.dropped and [f"{len(match.dropped)} tensors of the file are not needed"] or [])
+    notes = list((match.dropped and [f"{len(match.dropped)} tensors of the file are not needed"]) or [])
     if facts.process.zero_terminal and not schedule.in_time:
         notes.append(f"the schedule {schedule.name} spends most of its steps near pure noise with this model")
     filled = _filled(request, facts, sampler, schedule, entry)
@@ -170,7 +170,9 @@ def resolve(
 
 def _check_can_paint(facts: Facts, entry: ModelEntry) -> None:
     if facts.can_paint:
-        raise ModelError(f"{entry.name} cannot paint from a prompt alone: {facts.can_paint}.", hint="Choose another model.")
+        raise ModelError(
+            f"{entry.name} cannot paint from a prompt alone: {facts.can_paint}.", hint="Choose another model."
+        )
     if facts.absent:
         parts = " and no ".join(name.replace("_", " ") for name in facts.absent)
         raise ModelError(
@@ -238,7 +240,9 @@ def _options(request: GenerationRequest, sampler: SamplerSpec) -> SamplerOptions
     return replace(sampler.options, **{name: value for name, value in asked.items() if value is not None})
 
 
-def _sigmas(request: GenerationRequest, facts: Facts, sampler: SamplerSpec, schedule: ScheduleSpec) -> tuple[float, ...]:
+def _sigmas(
+    request: GenerationRequest, facts: Facts, sampler: SamplerSpec, schedule: ScheduleSpec
+) -> tuple[float, ...]:
     run = without_next_to_last(schedule.run) if sampler.discard_next_to_last else schedule.run
     steps = request.steps or facts.defaults.steps
     if isinstance(request.source, FromImage):
@@ -270,7 +274,8 @@ def plan(resolved: Resolved, machine: Machine | None = None) -> Plan:
     result = Plan(resolved=resolved, machine=machine, stages=stages, notes=resolved.notes)
     if machine.available is not None and result.bytes > machine.available:
         raise OutOfMemory(
-            f"A picture of {resolved.size} needs about {result.bytes / GIB:.1f} GiB; {machine.available / GIB:.1f} are free.",
+            f"A picture of {resolved.size} needs about {result.bytes / GIB:.1f} GiB, "
+            f"and {machine.available / GIB:.1f} GiB are free.",
             hint="Ask for a smaller size, or close other programs.",
             field="size",
         )

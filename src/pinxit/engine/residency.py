@@ -10,10 +10,10 @@ from torch import nn
 from pinxit.engine.machine import Machine, this_machine
 from pinxit.engine.plan import Resolved
 from pinxit.prompts.tokenizer import ClipTokenizer
-from pinxit.schema.errors import OutOfMemory
+from pinxit.schema.errors import BadModelFile, OutOfMemory
 from pinxit.weights.load import load_into
 
-Key = tuple[Path, tuple[tuple[Path, int, int], ...]]
+Key = tuple[Path, tuple[tuple[Path, int, int], ...], object]
 
 
 class Residency:
@@ -60,9 +60,14 @@ class Residency:
         self._networks.clear()
 
     def _open(self, resolved: Resolved) -> None:
-        files = sorted(resolved.match.header.sizes)
-        stamps = tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
-        key = (resolved.match.header.path, stamps)
+        try:
+            facts = [(path, path.stat()) for path in sorted(resolved.match.header.sizes)]
+        except OSError as error:
+            raise BadModelFile(
+                f"{resolved.match.header.path.name} cannot be read any more: {error.strerror}.", hint="Load it again."
+            ) from error
+        stamps = tuple((path, fact.st_size, fact.st_mtime_ns) for path, fact in facts)
+        key = (resolved.match.header.path, stamps, resolved.config)
         if key != self._key:
             self.clear()
             self._key = key

@@ -47,6 +47,7 @@ def run(plan: Plan, residency: Residency, *, output: Path | None = None, stop: S
         clean, total, before = start.x, len(start.sigmas) - 1, time.monotonic()
         for step in stages.denoise(resolved, residency, encoded, start):
             now = time.monotonic()
+            total = max(total, step.index + 1)
             yield Stepped(index=step.index, total=total, sigma=step.sigma, seconds=now - before, image=index)
             clean, before = step.x, now
             _heed(stop)
@@ -58,7 +59,12 @@ def run(plan: Plan, residency: Residency, *, output: Path | None = None, stop: S
         labels = Labels(sampler=resolved.sampler.title, schedule=resolved.schedule.title)
         path = None if output is None else write_picture(output, encode_image(image, record, labels), recipe)
         yield ImageReady(
-            index=index, seed=recipe.seed or 0, record=record, pixels_sha256=pixels_sha256(image), path=path, image=image
+            index=index,
+            seed=recipe.seed or 0,
+            record=record,
+            pixels_sha256=pixels_sha256(image),
+            path=path,
+            image=image,
         )
         finished.append(FinishedImage(path=path, seed=recipe.seed or 0))
     yield Finished(images=tuple(finished), seconds=time.monotonic() - started)

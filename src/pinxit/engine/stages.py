@@ -110,12 +110,22 @@ def prepare(resolved: Resolved, residency: Residency, *, seed: int) -> Start:
     opened = open_picture(resolved.inputs[source.image.sha256], name=source.image.name or "the input picture")
     picture = to_tensor(fitted(opened, resolved.size, resolved.request.fit))
     padded = torch.nn.functional.pad(
-        picture, (0, width * spec.downscale - picture.shape[3], 0, height * spec.downscale - picture.shape[2]), "replicate"
+        picture,
+        (0, width * spec.downscale - picture.shape[3], 0, height * spec.downscale - picture.shape[2]),
+        "replicate",
     )
-    mean, _ = residency.network(resolved, "vae").encode(padded.contiguous(memory_format=torch.channels_last))
-    clean = (mean.float() - spec.shift) * spec.scale
-    _check_finite(clean, "encoding the input picture")
+    clean = _latent(resolved, residency, padded.contiguous(memory_format=torch.channels_last))
     return Start(x=process.add_noise(clean, noise.start(), sigmas[0]), sigmas=sigmas, noise=noise)
+
+
+def _latent(resolved: Resolved, residency: Residency, picture: Tensor) -> Tensor:
+    """The scaled latent of a picture. An encoder that overflows is run again in float32."""
+    spec = resolved.facts.latent
+    mean, _ = residency.network(resolved, "vae").encode(picture)
+    if not bool(torch.isfinite(mean).all()):
+        mean, _ = residency.precise(resolved, "vae").encode(picture)
+        _check_finite(mean, "encoding the input picture")
+    return (mean.float() - spec.shift) * spec.scale
 
 
 def denoise(

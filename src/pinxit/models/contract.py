@@ -31,7 +31,7 @@ class LatentSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What a request gets where it says nothing. Sizes are in pixels; `interval` bounds guidance in sigma, or is None."""
+    """What a request gets where it says nothing. Sizes are in pixels; `interval` bounds guidance in sigma."""
 
     width: int
     height: int

@@ -1,4 +1,4 @@
-"""The noise of other programs, for the same picture from the same seed. They draw in call order, from torch generators."""
+"""The noise of other programs, for the same picture from the same seed: drawn in call order from torch generators."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Guidance: combinators that make one Denoiser out of several.
 
-Legend: `cond` and `uncond` the denoisers with and without the prompt, `scale` how far past `cond` the result lies on the
-line between them.
+Legend: `cond` and `uncond` the denoisers with and without the prompt, `scale` how far past `cond` the result lies on
+the line between them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def guidance(name: str, *, title: str, aliases: tuple[str, ...] = (), knobs: tup
 
 @guidance("cfg", title="Classifier-free guidance", aliases=("classifier_free",), knobs=("scale", "keep_uncond"))
 def cfg(cond: Denoiser, uncond: Denoiser, scale: float, *, keep_uncond: bool = False) -> Denoiser:
-    """uncond + scale (cond - uncond) (Ho & Salimans 2022, eq. 6). At scale 1 `uncond` is called only if it is to be kept."""
+    """uncond + scale (cond - uncond) (Ho & Salimans 2022, eq. 6). At scale 1 `uncond` is only called to be kept."""
     if scale == 1 and not keep_uncond:
         return cond
 
@@ -152,7 +152,7 @@ def masked(denoise: Denoiser, original: Tensor, mask: Tensor, noise: Tensor, pro
 
 
 def _deviation(values: Tensor) -> Tensor:
-    """The standard deviation of each image, as [B, 1, ...]. Written with sums, so that arrays serve as well as tensors."""
+    """The standard deviation of each image, as [B, 1, ...]; written with sums, so that arrays serve like tensors."""
     axes = tuple(range(1, values.ndim))
     away: Any = values - cast(Any, values).mean(axes, keepdims=True)
     count = math.prod(values.shape[1:]) - 1

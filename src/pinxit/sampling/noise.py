@@ -1,9 +1,9 @@
 """All noise there is: numbers keyed by seed, draw and place, the same on every machine.
 
-Philox-4x32-10 (Salmon et al. 2011) is a function, not a sequence: the number at (draw, n, element, stream) under a seed's
-key costs the same whenever it is asked for. So image k of a batch is image k alone, a resumed run needs no stored state,
-and a Brownian path answers for any interval in any order. The start noise and the first draw of each step are the
-numbers that a CUDA generator gives (the "NV" mode of other programs).
+Philox-4x32-10 (Salmon et al. 2011) is a function, not a sequence: the number at (draw, n, element, stream) under a
+seed's key costs the same whenever it is asked for. So image k of a batch is image k alone, a resumed run needs no stored
+state, and a Brownian path answers for any interval in any order. The start noise and the first draw of each step are
+the numbers that a CUDA generator gives (the "NV" mode of other programs).
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class PhiloxNoise:
     def between(self, step: int, sigma: float, sigma_next: float, /) -> Tensor:
         del step
         scale = math.sqrt(abs(sigma - sigma_next))
-        return self._give([(path.at(sigma) - path.at(sigma_next)) / scale for path in self._paths])
+        return self._give([np.asarray(path.at(sigma) - path.at(sigma_next)) / scale for path in self._paths])
 
     def _drawn(self, draw: int, n: int) -> Tensor:
         count = math.prod(self._shape)
@@ -127,8 +127,8 @@ class PhiloxNoise:
 class _Path:
     """A Brownian path W(sigma) of every element of one image, from W(0) = 0 to the level TOP.
 
-    Levels are the points u / (1 - u) of a bisected interval of u, so that low levels are resolved as finely as high ones.
-    Each node is the Brownian bridge between its parents with a noise of its own counter; a level inside a leaf is
+    Levels are the points u / (1 - u) of a bisected interval of u, so that low levels are resolved as finely as high
+    ones. Each node is the Brownian bridge between its parents with a noise of its own counter; a level inside a leaf is
     bridged with noise keyed by its bits. The cache only saves time: any node can be made again.
     """
 
@@ -176,7 +176,12 @@ class _Path:
         return below + share * (above - below) + spread * noise
 
     def _node(
-        self, key: int, spread: float, share: float, below: NDArray[np.float64] | float, above: NDArray[np.float64] | float
+        self,
+        key: int,
+        spread: float,
+        share: float,
+        below: NDArray[np.float64] | float,
+        above: NDArray[np.float64] | float,
     ) -> NDArray[np.float64]:
         if key not in self._nodes:
             noise = normals(self._count, self._seed, draw=key, stream=self._part << 8 | PATH)

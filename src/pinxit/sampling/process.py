@@ -273,7 +273,7 @@ class Flow(NoiseProcess):
         return sigma
 
     def split(self, here: float, there: float, eta: float) -> tuple[float, float]:
-        """Land `eta` of the way below `there` on the straight path, then rescale to alpha(there) and fill with noise."""
+        """Land `eta` of the way below `there` on the straight path, rescale to alpha(there), fill up with noise."""
         level = there * (1 + (there / here - 1) * eta)
         down = level * self.alpha(there) / self.alpha(level)
         return down, math.sqrt(max(there**2 - down**2, 0.0))
@@ -285,5 +285,3 @@ class Flow(NoiseProcess):
         ratio = down / self.alpha(there)
         level = ratio / (1 + ratio)
         return level, self.alpha(there) / self.alpha(level)
-
-

@@ -1,15 +1,15 @@
 """The noise levels that a sampler visits: a number of steps and a process to falling sigmas, most ending in 0.
 
-Legend: `n` the number of steps, `rho` the exponent of a spacing, `t` a training timestep. A schedule returns n + 1 levels
-unless its docstring says otherwise.
+Legend: `n` the number of steps, `rho` the exponent of a spacing, `t` a training timestep. A schedule returns n + 1
+levels unless its docstring says otherwise.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass
+from typing import TypeVar, cast
 
 from pinxit.sampling.beta import beta_quantile
 from pinxit.sampling.dialect import Dialect
@@ -45,7 +45,7 @@ Schedule = Callable[[int, NoiseProcess, ScheduleOptions], Sigmas]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSpec:
-    """One entry of the catalogue. `in_time` spaces its steps in the training timesteps and starts at the last of them."""
+    """One entry of the catalogue. `in_time`: it spaces its steps in the training timesteps, from the last of them."""
 
     name: str
     title: str
@@ -156,8 +156,8 @@ def ddim_uniform(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sig
 def beta(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     """Timesteps at the quantiles of a beta distribution: more steps at both ends (Lee et al. 2024).
 
-    Repeated table entries are dropped, so many steps may return fewer. In the a1111 and diffusers dialects the quantiles
-    run between sigma_min and sigma_max themselves instead of over the table.
+    Repeated table entries are dropped, so many steps may return fewer. In the a1111 and diffusers dialects the
+    quantiles run between sigma_min and sigma_max themselves instead of over the table.
     """
     if options.dialect in ("a1111", "diffusers"):
         low, high = options.low(process), options.high(process)
@@ -270,14 +270,27 @@ def spread(levels: Sequence[float], n: int) -> list[float]:
     return result
 
 
-SCHEDULES: tuple[ScheduleSpec, ...] = tuple(
-    cast(ScheduleSpec, vars(function)["spec"])
-    for function in cast(
-        tuple[Any, ...],
-        (karras, exponential, polyexponential, normal, sgm_uniform, simple, trailing, leading, ddim_uniform, beta)
-        + (linear_quadratic, kl_optimal, laplace, vp, turbo, align_your_steps, align_your_steps_32, gits),
-    )
+_BUILT_IN: tuple[Schedule, ...] = (
+    karras,
+    exponential,
+    polyexponential,
+    normal,
+    sgm_uniform,
+    simple,
+    trailing,
+    leading,
+    ddim_uniform,
+    beta,
+    linear_quadratic,
+    kl_optimal,
+    laplace,
+    vp,
+    turbo,
+    align_your_steps,
+    align_your_steps_32,
+    gits,
 )
+SCHEDULES: tuple[ScheduleSpec, ...] = tuple(cast(ScheduleSpec, vars(function)["spec"]) for function in _BUILT_IN)
 
 
 def automatic(preferred: str | None, process: NoiseProcess) -> str:
@@ -310,8 +323,8 @@ def for_strength(
 ) -> Sigmas:
     """The levels of an image-to-image run: `strength` 1 starts from noise, towards 0 leaves the picture as it is.
 
-    Native: the last int(n * strength) steps of the full schedule, at least one. A1111 runs one step more. ComfyUI keeps n
-    steps and takes them from the end of a schedule of int(n / strength).
+    Native: the last int(n * strength) steps of the full schedule, at least one. A1111 runs one step more. ComfyUI keeps
+    n steps and takes them from the end of a schedule of int(n / strength).
     """
     if not 0 < strength <= 1:
         raise BadInput(
@@ -327,8 +340,3 @@ def for_strength(
     if options.dialect == "a1111":
         kept = int(min(strength, 0.999) * n) + 1
     return function(n, process, options)[-(kept + 1) :]
-
-
-def with_dialect(options: ScheduleOptions, dialect: Dialect) -> ScheduleOptions:
-    """The same options in another program's numbers."""
-    return replace(options, dialect=dialect)

@@ -27,7 +27,7 @@ def scaled_linear_betas(start: float = 0.00085, end: float = 0.012, steps: int =
 
     The x4 upscaler's runs from 1e-4 to 2e-2. Its configuration says "linear", by which that family means this.
     """
-    return np.linspace(math.sqrt(start), math.sqrt(end), steps) ** 2
+    return np.linspace(math.sqrt(start), math.sqrt(end), steps, dtype=np.float64) ** 2
 
 
 def linear_betas(start: float = 1e-4, end: float = 2e-2, steps: int = STEPS) -> Floats:
@@ -46,7 +46,7 @@ def cosine_betas(steps: int = STEPS, *, offset: float = 0.008, ceiling: float = 
 
 def cumulative(betas: Floats) -> Floats:
     """abar of a table of betas."""
-    return np.cumprod(1.0 - betas)
+    return np.cumprod(1.0 - betas, dtype=np.float64)
 
 
 def zero_terminal(abar: Floats, dialect: Dialect = "native") -> Floats:

@@ -1,4 +1,4 @@
-"""Which languages pinxit speaks, and how a catalogue of another language is read. Needs nothing but the standard library.
+"""Which languages pinxit speaks, and how a catalogue of another language is read; standard library only.
 
 English stands in the declarations; each other language is one flat JSON file in the `locale` folder of a package.
 """

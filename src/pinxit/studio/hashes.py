@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import cast
@@ -12,10 +13,11 @@ from typing import cast
 from pinxit.schema.errors import Missing
 
 MOST_ENTRIES = 10_000
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class HashCache:
-    """Fingerprints keyed by path, size, modification time and inode. A cache that cannot be read or written is empty."""
+    """Fingerprints keyed by path, size, time of change and inode. A cache that cannot be read or written is empty."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -43,9 +45,13 @@ class HashCache:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             handle, draft = tempfile.mkstemp(dir=self._path.parent, suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(entries, file)
-            os.replace(draft, self._path)
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    json.dump(entries, file)
+                os.replace(draft, self._path)
+            except BaseException:
+                Path(draft).unlink(missing_ok=True)
+                raise
             self._changed = False
         except OSError:
             return
@@ -54,8 +60,12 @@ class HashCache:
         if self._known is None:
             try:
                 loaded = json.loads(self._path.read_text("utf-8"))
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 loaded = {}
             entries = cast("dict[object, object]", loaded) if isinstance(loaded, dict) else {}
-            self._known = {key: value for key, value in entries.items() if isinstance(key, str) and isinstance(value, str)}
+            self._known = {
+                key: value
+                for key, value in entries.items()
+                if isinstance(key, str) and isinstance(value, str) and _SHA256.fullmatch(value)
+            }
         return self._known

@@ -17,7 +17,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 def find_inputs(references: Iterable[ImageRef], folders: Sequence[Path]) -> dict[str, bytes]:
     """The bytes of those `references` that lie in `folders` (not below them), by SHA-256.
 
-    A file of the right name is tried first, then every picture of a folder, up to 500. What cannot be read is passed over.
+    A file of the right name is tried first, then up to 500 pictures of each folder. What cannot be read is passed over.
     """
     found: dict[str, bytes] = {}
     for reference in references:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from pinxit.weights.folder import read_model
 BUILTIN = "pinxit"
 SUFFIX = ".safetensors"
 INDEX_SUFFIX = ".safetensors.index.json"
+_SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}\.safetensors$")
+"""One of several files that an index stands for."""
 
 
 class Library:
@@ -30,7 +33,7 @@ class Library:
         """The model called `name` (without case); None is the built-in one. Raises UnknownName or Missing."""
         known = {entry.name.casefold(): entry for entry in self.entries()}
         found = known.get((name or BUILTIN).casefold())
-        if found is None and name is None:
+        if found is None and (name or BUILTIN).casefold() == BUILTIN:
             raise Missing(
                 "The built-in model is not in this installation.",
                 hint="Install pinxit again, or name a model of your own with --model.",
@@ -50,10 +53,10 @@ class Library:
 
     def adopt(self, path: Path) -> str:
         """Make a model outside the folders known by name, and return that name. Raises Missing or BadInput."""
-        path = path.expanduser()
-        if not path.exists():
-            raise Missing(f"There is no model at {path}.", hint="Check the path.", field="model")
-        path = path.resolve()
+        try:
+            path = path.expanduser().resolve(strict=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise Missing(f"There is no model at {path}.", hint="Check the path.", field="model") from error
         name = _name(path)
         taken = {entry.name.casefold(): entry.path for entry in self.entries()}
         number = 2
@@ -75,13 +78,22 @@ class Library:
     def _listed(self) -> list[ModelEntry]:
         found: list[ModelEntry] = []
         for folder in self._folders:
-            if not folder.is_dir():
+            try:
+                paths = sorted(folder.iterdir())
+            except OSError:
                 continue
-            for path in sorted(folder.iterdir()):
-                model_file = path.is_file() and path.name.endswith((SUFFIX, INDEX_SUFFIX))
-                if model_file or (path / "model_index.json").is_file():
-                    found.append(ModelEntry(name=_name(path), title=_name(path), path=path))
+            found += [ModelEntry(name=_name(path), title=_name(path), path=path) for path in paths if _is_model(path)]
         return found
+
+
+def _is_model(path: Path) -> bool:
+    """Whether a listed path can be asked for by name; hidden files, single shards and what cannot be read cannot."""
+    if path.name.startswith(".") or _SHARD.search(path.name):
+        return False
+    try:
+        return (path.name.endswith((SUFFIX, INDEX_SUFFIX)) and path.is_file()) or (path / "model_index.json").is_file()
+    except OSError:
+        return False
 
 
 def _name(path: Path) -> str:

@@ -45,7 +45,9 @@ def save_state(folder: Path, state: State) -> Path:
         _write_json(folder / "latest.json", {"file": path.name, "sha256": digest, "step": state.step})
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise OutOfSpace(f"The training state could not be written: {error.strerror}.", hint="Free some disk space.") from error
+        raise OutOfSpace(
+            f"The training state could not be written: {error.strerror}.", hint="Free some disk space."
+        ) from error
     for old in sorted(folder.glob("state-*.safetensors"))[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
@@ -65,7 +67,8 @@ def load_state(folder: Path, *, recipe: str) -> State | None:
             continue
         if metadata.get("recipe") != recipe:
             raise BadModelFile(
-                f"{folder} holds the state of another recipe.", hint="Choose another folder, or the recipe it began with."
+                f"{folder} holds the state of another recipe.",
+                hint="Choose another folder, or the recipe it began with.",
             )
         return State(step=int(metadata["step"]), recipe=recipe, tensors=tensors)
     return None

@@ -35,9 +35,7 @@ def text_config(shape: TextShape, tokenizer: ClipTokenizer) -> ClipTextConfig:
 
 def token_rows(tokenizer: ClipTokenizer, captions: Sequence[str], positions: int = 77) -> Tensor:
     """Captions as token numbers [B,77]: start, text (cut to fit), end, and end again to the full length."""
-    rows = [
-        [tokenizer.bos, *tokenizer.encode(caption)[: positions - 2], tokenizer.eos] for caption in captions
-    ]
+    rows = [[tokenizer.bos, *tokenizer.encode(caption)[: positions - 2], tokenizer.eos] for caption in captions]
     return torch.tensor([row + [tokenizer.eos] * (positions - len(row)) for row in rows])
 
 

@@ -25,7 +25,9 @@ class Crops:
     105 % of the frame. Rows are drawn by `weights`.
     """
 
-    def __init__(self, bank: Bank, rows: Sequence[int], weights: Sequence[float], *, size: int, frame: int, seed: int) -> None:
+    def __init__(
+        self, bank: Bank, rows: Sequence[int], weights: Sequence[float], *, size: int, frame: int, seed: int
+    ) -> None:
         self.pixels = bank.pixels(max(s for s in bank.sizes if s <= 2 * frame))
         self.rows = np.asarray(rows)
         self.shares = np.asarray(weights, dtype=np.float64) / float(np.sum(weights))

@@ -68,7 +68,14 @@ class DiffusionTask:
     """Predict velocity from noisy latents, captions and sizes."""
 
     def __init__(
-        self, recipe: DiffusionRecipe, unet: UNet, text: ClipText, tokenizer: ClipTokenizer, pool: LatentPool, *, seed: int
+        self,
+        recipe: DiffusionRecipe,
+        unet: UNet,
+        text: ClipText,
+        tokenizer: ClipTokenizer,
+        pool: LatentPool,
+        *,
+        seed: int,
     ) -> None:
         self.recipe = recipe
         self.tokenizer = tokenizer

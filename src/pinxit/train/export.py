@@ -34,9 +34,7 @@ def export(
     unet = UNet(unet_config(shape, z_channels=vae.config.z_channels, text_width=text.config.width))
     load_component(workshop, "unet", unet)
     configs: dict[str, object] = dict(
-        folder_files(
-            unet=unet.config, vae=vae.config, text=text.config, side=side, size_embedding=shape.size_embedding
-        )
+        folder_files(unet=unet.config, vae=vae.config, text=text.config, side=side, size_embedding=shape.size_embedding)
     )
     for name in ("vocab.json", "merges.txt"):
         configs[f"tokenizer_2/{name}"] = (workshop / "tokenizer" / name).read_text("utf-8")

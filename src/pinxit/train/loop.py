@@ -77,7 +77,7 @@ class Trainer:
         self.average = {name: p.detach().clone() for name, p in task.networks.named_parameters()}
 
     def advance(self) -> dict[str, float]:
-        """Do one step; returns the logged terms. Raises NumericError, before any weight changes, if one is not finite."""
+        """Do one step; returns the logged terms. Raises NumericError before any weight changes if one is not finite."""
         settings = self.optimisation
         torch.manual_seed(settings.seed * 1_000_003 + self.step * 131 + self.workers.rank)
         relative = self.task.learning_rates(self.step)

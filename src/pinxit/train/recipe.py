@@ -49,7 +49,9 @@ class Optimisation(Part):
 class Selection(Part):
     """Which drawings and which kinds of picture a run sees."""
 
-    concepts: int | None = Field(default=None, ge=1, description="how many of the curriculum's concepts; None is all drawings")
+    concepts: int | None = Field(
+        default=None, ge=1, description="how many of the curriculum's concepts; None is all drawings"
+    )
     styles: tuple[str, ...] = ()
     plain: float = Field(default=0.0, ge=0, le=1, description="share of drawings taken from outside the curriculum")
 
@@ -58,7 +60,11 @@ class Composing(Part):
     """How pictures are composed; the shares are relative. See `data.composition.CompositionSettings`."""
 
     kinds: dict[Literal["single", "pair", "size", "count", "colour"], float] = {"single": 1.0}
-    backgrounds: dict[Literal["white", "colour", "gradient", "scene"], float] = {"white": 0.35, "colour": 0.5, "gradient": 0.15}
+    backgrounds: dict[Literal["white", "colour", "gradient", "scene"], float] = {
+        "white": 0.35,
+        "colour": 0.5,
+        "gradient": 0.15,
+    }
     scale: tuple[float, float] = (0.78, 0.92)
     jitter: float = Field(default=0.3, ge=0, le=1)
 
@@ -71,7 +77,7 @@ class VaeShape(Part):
 
     @property
     def norm_groups(self) -> int:
-        """Groups of four channels at the outermost level: with groups of one, normalising would erase a plain ground's colour."""
+        """Groups of four channels at the outermost level: with groups of one, a plain ground's colour would be erased."""
         return self.channels // 4
 
 
@@ -103,7 +109,7 @@ class TextRecipe(Part):
     shape: TextShape = TextShape()
     data: Selection = Selection()
     composing: Composing = Composing()
-    vocabulary_captions: int = Field(default=60_000, ge=100, description="captions that the vocabulary is learned from")
+    vocabulary_captions: int = Field(default=40_000, ge=100, description="captions that the vocabulary is learned from")
     optimisation: Optimisation
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pinxit.models.common.clip import ClipText
@@ -123,7 +122,9 @@ def run_diffusion(job: Job, recipe: DiffusionRecipe, bank: Bank, report: Report)
     torch.manual_seed(recipe.optimisation.seed)
     unet = UNet(config, dropout=recipe.dropout)
     half = composer(bank, recipe.data, recipe.composing, size=recipe.size // 2)
-    pool = LatentPool(filler(job.seed, half, vae, size=recipe.size, report=report), count=recipe.pool, refresh=recipe.refresh)
+    pool = LatentPool(
+        filler(job.seed, half, vae, size=recipe.size, report=report), count=recipe.pool, refresh=recipe.refresh
+    )
     task = DiffusionTask(recipe, unet, text, tokenizer, pool, seed=job.seed)
     summary = train_averaged(job, task, report)
     if job.workers.rank == 0:
@@ -161,16 +162,18 @@ def encode_pictures(vae: AutoencoderKL, half_size: Tensor) -> Tensor:
     return mean.float()
 
 
-def normalise_latents(workshop: Path, bank: Bank, selections: Sequence[tuple[Selection, Composing]], *, pictures: int) -> None:
+def normalise_latents(
+    workshop: Path, bank: Bank, selections: Sequence[tuple[Selection, Composing]], *, pictures: int
+) -> None:
     """Fold the latents' mean and deviation into the autoencoder, so that the U-Net sees unit variance per channel."""
     vae = load_vae(workshop)
     rng = np.random.default_rng(1)
     parts = [
-        encode_pictures(vae, torch.from_numpy(composer(bank, selection, composing, size=128).batch(pictures, rng).images))
+        encode_pictures(
+            vae, torch.from_numpy(composer(bank, selection, composing, size=128).batch(pictures, rng).images)
+        )
         for selection, composing in selections
     ]
     latents = torch.cat(parts).transpose(0, 1).flatten(1)
     fold_statistics(vae, latents.mean(dim=1), latents.std(dim=1))
     save_component(workshop, "vae", vae, {})
-
-

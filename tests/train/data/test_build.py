@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,21 @@ def test_a_drawn_cell_is_held_out_unless_training_has_its_twin(bank: Bank) -> No
 def test_a_partial_bank_holds_out_what_the_whole_one_does(tmp_path: Path) -> None:
     options = replace(fakes.options(tmp_path), sources=("noto",), sizes=(32,))
     assert rows(build(options, lambda _: None), fakes.LONE) == {"noto": "held_out"}
+
+
+def test_a_bank_that_continues_an_earlier_one_holds_out_nothing_that_was_trained_on(tmp_path: Path, bank: Bank) -> None:
+    options = replace(fakes.options(tmp_path), sources=("noto",), sizes=(32,))
+    lines = (bank.folder / "index.jsonl").read_text().replace('"held_out"', '"train"')
+    earlier = tmp_path / "earlier"
+    shutil.copytree(bank.folder, earlier)
+    (earlier / "index.jsonl").write_text(lines)
+    assert rows(build(replace(options, continues=earlier), lambda _: None), fakes.LONE) == {"noto": "train"}
+
+
+def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
+    options = fakes.options(tmp_path)
+    with pytest.raises(Missing, match="None of the sources gave a single drawing"):
+        build(replace(options, limit=0), lambda _: None)
 
 
 def test_pixels_are_premultiplied_padded_and_averaged(bank: Bank) -> None:

@@ -36,7 +36,7 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Labels:
 
 def test_clip_art_is_kept_when_its_words_name_a_thing(tmp_path: Path, labels: Labels) -> None:
     drawings = {
-        "food/fruit/x1.svg": clip("Red Apple"),
+        "food/fruit/x1.svg": clip("A Red Apple"),
         "food/fruit/apple_ada_artist_01.svg": clip("R16 sibmission"),
         "food/fruit/x2.svg": clip("Various Cliparts"),
         "food/fruit/x3.svg": clip("grapes", licence="example/by-nc"),
@@ -87,11 +87,12 @@ def test_squashed_names_are_split_into_words(tmp_path: Path, labels: Labels) -> 
 
 
 def test_icons_are_named_by_their_files_once(tmp_path: Path, labels: Labels) -> None:
-    names = ("add-circle-16", "add-circle-48", "rain-day-fill", "abstract-004", "x")
+    names = ("rain-day", "add-circle-16", "add-circle-48", "rain-day-fill", "abstract-004", "x")
     files = fakes.iconify_files({name: f'<path fill="currentColor" d="M0 0h9v9z" id="{name}"/>' for name in names})
     source = source_named("game-icons")
     package = read_package(source, fakes.pack(tmp_path / "p", files), labels)
-    assert [candidate.words.en[0] for candidate in package.candidates] == ["add circle", "rain day"]
+    assert [candidate.words.en[0] for candidate in package.candidates] == ["rain day", "add circle"]
+    assert package.candidates[0].id == "game-icons/rain-day-fill"
     assert b'fill="#fff"' in package.candidates[0].data
     plain = read_package(replace(source, tintable=False), tmp_path / "p" / "package.tgz", labels)
     assert b'fill="#333"' in plain.candidates[0].data

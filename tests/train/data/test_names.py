@@ -83,6 +83,7 @@ def test_labels_are_found_under_every_spelling(labels: Labels) -> None:
 
 def test_labels_read_as_people_say_them(labels: Labels) -> None:
     assert labels.words[fakes.FLAG].en == ("Nowhere flag",)
+    assert labels.words[fakes.FLAG].zh == ("无处国旗",)
     assert not labels.words[fakes.FLAG].countable
     assert labels.words[fakes.GRAPES].plural
 

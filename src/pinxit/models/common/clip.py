@@ -108,7 +108,9 @@ class ClipText(nn.Module):
         super().__init__()
         self.config = config
         self.text_model = TextModel(config)
-        self.text_projection = None if config.projection is None else Linear(config.width, config.projection, bias=False)
+        self.text_projection = (
+            None if config.projection is None else Linear(config.width, config.projection, bias=False)
+        )
 
     def forward(self, ids: Tensor) -> TextStates:
         """Encode token numbers [B,S], S at most `positions`; each row must hold an end-of-text token."""

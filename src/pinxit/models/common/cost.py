@@ -1,4 +1,4 @@
-"""What the shared networks cost, counted from their configurations: 2 operations per multiply-add, attention included."""
+"""What the shared networks cost, counted from their configurations: 2 operations per multiply-add, with attention."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def unet_cost(config: UNetConfig, height: int, width: int, *, tokens: int = TOKE
     for level, channels in enumerate(widths):
         area = sizes[level][0] * sizes[level][1]
         for _ in range(config.num_res_blocks[level]):
-            flops += _res(before, channels, area) + _transformer(config, channels, config.transformer_depth[level], area, tokens)
+            flops += _res(before, channels, area) + _transformer(
+                config, channels, config.transformer_depth[level], area, tokens
+            )
             before = channels
             skips.append(channels)
         if level + 1 < len(widths):
@@ -30,7 +32,9 @@ def unet_cost(config: UNetConfig, height: int, width: int, *, tokens: int = TOKE
         largest = max(largest, 10.0 * area * channels)
         kept += area * channels * (config.num_res_blocks[level] + 1)
     area = sizes[-1][0] * sizes[-1][1]
-    flops += 2 * _res(before, before, area) + _transformer(config, before, config.transformer_depth_middle, area, tokens)
+    flops += 2 * _res(before, before, area) + _transformer(
+        config, before, config.transformer_depth_middle, area, tokens
+    )
     for level in reversed(range(len(widths))):
         area, channels = sizes[level][0] * sizes[level][1], widths[level]
         for _ in range(config.num_res_blocks[level] + 1):
@@ -49,7 +53,7 @@ def _res(before: int, after: int, area: int) -> float:
 
 
 def _transformer(config: UNetConfig, channels: int, depth: int, area: int, tokens: int) -> float:
-    """Projections in and out, then per block: self- and cross-attention with their projections, and the feed-forward."""
+    """Projections in and out; per block self- and cross-attention with their projections, and the feed-forward."""
     if not depth:
         return 0.0
     projections = channels * channels * area * (4 + 2 + 12) + 2 * channels * config.context_dim * tokens

@@ -12,9 +12,7 @@ TIME_EMBED_WIDTH = 256
 """Channels that SDXL's size embedding gives each of its numbers."""
 
 
-def unet_json(
-    config: UNetConfig, *, sample_size: int, size_embedding: int = TIME_EMBED_WIDTH
-) -> dict[str, object]:
+def unet_json(config: UNetConfig, *, sample_size: int, size_embedding: int = TIME_EMBED_WIDTH) -> dict[str, object]:
     """config.json of the U-Net; `sample_size` is the latent's side, `size_embedding` the width of each embedded size.
 
     Heads are counted, whatever the key's name says.

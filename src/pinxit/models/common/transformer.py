@@ -1,4 +1,4 @@
-"""The transformer inside the U-Net: image positions attend to each other, then to the text (Rombach et al. 2022, 3.3)."""
+"""The transformer inside the U-Net: positions attend to each other, then to the text (Rombach et al. 2022, 3.3)."""
 
 from __future__ import annotations
 

@@ -61,9 +61,7 @@ def _encode(config: PinxitConfig, networks: Networks, words: Words) -> Condition
     del config
     tokens, pooled = encode_words(cast(ClipText, networks[TEXT]), words, skip=2, normalise=False)
     width, height = words.size
-    return Conditioning(
-        tokens=tokens, pooled=pooled, time_ids=tuple(map(float, (height, width, 0, 0, height, width)))
-    )
+    return Conditioning(tokens=tokens, pooled=pooled, time_ids=tuple(map(float, (height, width, 0, 0, height, width))))
 
 
 def _network(config: PinxitConfig, unet: nn.Module) -> Network:

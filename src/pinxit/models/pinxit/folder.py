@@ -1,4 +1,4 @@
-"""Our own model as a diffusers folder: the JSON files that a StableDiffusionXLPipeline without its first encoder reads."""
+"""Our own model as a diffusers folder: what a StableDiffusionXLPipeline without its first encoder reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def folder_files(
         "vae/config.json": vae_json(vae, sample_size=side, scale=1.0) | {"force_upcast": False},
         "text_encoder_2/config.json": clip_json(text),
         "tokenizer_2/tokenizer_config.json": _tokenizer(),
-        # Steps are counted from the last timestep down, so no offset is added; the last step lands on the clean picture.
+        # Steps count down from the last timestep, so no offset is added; the last one lands on the clean picture.
         "scheduler/scheduler_config.json": scheduler_json(PREDICTION) | {"set_alpha_to_one": True, "steps_offset": 0},
     }
 

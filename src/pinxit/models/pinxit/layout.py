@@ -1,4 +1,4 @@
-"""The files of our own model: a diffusers folder (a StableDiffusionXLPipeline without its first text encoder), or one file."""
+"""The files of our own model: a diffusers folder (an SDXL pipeline without its first text encoder), or one file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every sampler: a generator over a Denoiser that yields one Step per step. Arithmetic only, so it runs on plain numbers."""
+"""Every sampler: a generator over a Denoiser that yields one Step per step. Arithmetic only: plain numbers will do."""
 
 from __future__ import annotations
 

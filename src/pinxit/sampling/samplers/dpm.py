@@ -121,9 +121,9 @@ def dpm_adaptive(
     noise: NoiseSource,
     options: SamplerOptions,
 ) -> Iterator[Step]:
-    """Steps as long as the error allows (Jolicoeur-Martineau et al. 2021). Options: eta, s_noise, order (2, 3), rtol, atol.
+    """Steps as long as the error allows (Jolicoeur-Martineau et al. 2021).
 
-    Of the schedule it takes the ends alone. Each attempt is a Step, also one that was taken back. Steps depend on the
+    Options: eta, s_noise, order (2 or 3), rtol, atol, first_step. Of the schedule it takes the ends alone. Each attempt is a Step, also one that was taken back. Steps depend on the
     picture, so a batch would couple its images: raises BadInput for more than one.
     """
     del process

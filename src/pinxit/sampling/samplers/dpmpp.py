@@ -42,8 +42,8 @@ def dpmpp_2m(
 ) -> Iterator[Step]:
     """The two-step multistep solver, algorithm 2. `solver` heun weighs the last difference by the step's true integral.
 
-    Lengths are measured in -log(sigma) for flows too, which is how the field runs this sampler on them. In the diffusers
-    dialect a run of fewer than 15 steps ends with a first-order step.
+    Lengths are measured in -log(sigma) for flows too, which is how the field runs this sampler on them. In the
+    diffusers dialect a run of fewer than 15 steps ends with a first-order step.
     """
     del noise
     before: Tensor | None = None
@@ -57,7 +57,9 @@ def dpmpp_2m(
             h = math.log(here / there)
             if before is not None and not lowered(sigmas, index, options):
                 past = process.alpha(here) * there / here
-                gain = there * (1 - process.alpha(there) / past) if options.predict_noise else process.alpha(there) - past
+                gain = (
+                    there * (1 - process.alpha(there) / past) if options.predict_noise else process.alpha(there) - past
+                )
                 x = x + gain * length_ratio(h, options) * h / length * (value - before)
             length = h
         before = value

@@ -69,7 +69,7 @@ def euler_ancestral(
 ) -> Iterator[Step]:
     """Step down the noise levels, replacing part of the noise each time (Song et al. 2020, eq. 16).
 
-    With eta 1 this is the reverse process of Ho et al. 2020, whose larger variance is an option; with eta 0 it is Euler.
+    Options: eta, s_noise, variance. With eta 1 it is the reverse process of Ho et al. 2020, with eta 0 it is Euler.
     """
     for index, (here, there) in enumerate(pairwise(sigmas)):
         clean = denoise(x, here, index).clean
@@ -164,9 +164,9 @@ def tcd(
     noise: NoiseSource,
     options: SamplerOptions,
 ) -> Iterator[Step]:
-    """Jump past the next timestep and noise back up to it, for trajectory-consistent models (Zheng et al. 2024, eq. 14).
+    """Jump past the next timestep and noise back up to it, for trajectory-consistent models (Zheng et al. 2024).
 
-    eta is the share of the next timestep that is jumped over; the last step is never noised.
+    Algorithm 3 there; eta is the share of the next timestep that is jumped over; the last step is never noised.
     """
     last = len(sigmas) - 2
     for index, (here, there) in enumerate(pairwise(sigmas)):

@@ -30,7 +30,7 @@ def heun(
     noise: NoiseSource,
     options: SamplerOptions,
 ) -> Iterator[Step]:
-    """The mean of the slopes at both ends of a step (Karras et al. 2022, algorithm 2). Options: s_churn and its three."""
+    """The mean of the slopes at a step's two ends (Karras et al. 2022, algorithm 2). Options: s_churn and its three."""
     for index, there in enumerate(sigmas[1:]):
         x, here = churned(x, sigmas, index, process, noise, options)
         clean = denoise(x, here, index).clean

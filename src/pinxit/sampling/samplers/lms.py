@@ -82,10 +82,20 @@ def _fourth(h: Sequence[float], weights: Sequence[float]) -> list[float]:
 
 
 def multistep(
-    denoise: Denoiser, x: Tensor, sigmas: Sequence[float], options: SamplerOptions, weights: Weights, *, jump: bool, settles: bool = False
+    denoise: Denoiser,
+    x: Tensor,
+    sigmas: Sequence[float],
+    options: SamplerOptions,
+    weights: Weights,
+    *,
+    jump: bool,
+    settles: bool = False,
 ) -> Iterator[Step]:
-    """The loop they share. `jump` takes the picture itself as the last state instead of integrating to 0, `settles` ends
-    short runs with a first-order step in the diffusers dialect."""
+    """The loop they share.
+
+    `jump` takes the picture itself as the last state instead of integrating to 0; `settles` ends short runs with a
+    first-order step in the diffusers dialect.
+    """
     slopes: list[Tensor] = []
     for index, (here, there) in enumerate(pairwise(sigmas)):
         clean = denoise(x, here, index).clean
@@ -194,7 +204,7 @@ TIME_ENDS = (0.002, 80.0, 1e-3)
 
 
 def time_weights(sigmas: Sequence[float], index: int, order: int) -> list[float]:
-    """Sums over training time t, where sigma(t)^2 + 1 = exp(beta_d t^2 / 2 + beta_0 t) (Song et al. 2021, appendix C)."""
+    """Sums over the time t of sigma(t)^2 + 1 = exp(beta_d t^2 / 2 + beta_0 t) (Song et al. 2021, appendix C)."""
     if order == 1:
         return [sigmas[index + 1] - sigmas[index]]
     low, high, first = TIME_ENDS

@@ -109,7 +109,7 @@ def _adams(
 def _orders(
     levels: Sequence[float], index: int, known: int, options: SamplerOptions, *, again: bool
 ) -> tuple[int, int]:
-    """The orders of the predictor and of the corrector in this step: what is known, and less towards a last level of 0."""
+    """The predictor's and the corrector's order in this step: what is known, and less towards a last level of 0."""
     left = len(levels) - 1 - index
     skips = index == 0 or (levels[index + 1] == 0 and not again)
     predictor, corrector = min(options.order, known), 0 if skips else min(options.corrector_order, known)
@@ -131,7 +131,7 @@ def _integrated(
     *,
     corrects: bool,
 ) -> Tensor:
-    """x over step `index` with the estimates at the levels that end at its start, or (correcting) at its end (eq. 14)."""
+    """x over step `index`, with the estimates at the levels up to its start or (correcting) up to its end (eq. 14)."""
     here, there = levels[index], levels[index + 1]
     newest = index + 1 if corrects else index
     start, end = process.half_log_snr(here), process.half_log_snr(there)
@@ -160,5 +160,3 @@ def _moment(knots: Sequence[float], j: int, start: float, mu: float) -> float:
         total += sign / mu**k * float(basis(0.0) - math.exp(mu * start) * basis(start))
         basis, sign = basis.deriv(), -sign
     return total
-
-

@@ -74,10 +74,10 @@ Sampler = Callable[[Denoiser, "Tensor", Sequence[float], NoiseProcess, NoiseSour
 class SamplerSpec:
     """One entry of the catalogue: a sampler's names and the facts a plan needs.
 
-    `order` is its order of accuracy, `calls` its network calls per step of the schedule (rounded up), `uses_noise` whether fresh noise enters with the
-    default options, `needs_uncond` whether it reads `Prediction.uncond`, `schedule` the one it is usually run with (None:
-    the model's own), `discard_next_to_last` whether that schedule should leave out its lowest level above 0, `alone`
-    whether it must be given one image at a time because it chooses its own steps.
+    `order` is its order of accuracy, `calls` its network calls per step of the schedule (rounded up), `uses_noise`
+    whether fresh noise enters with the default options, `needs_uncond` whether it reads `Prediction.uncond`, `schedule`
+    the one it is usually run with (None: the model's own), `discard_next_to_last` whether that schedule should leave
+    out its lowest level above 0, `alone` whether it must be given one image at a time because it chooses its own steps.
     """
 
     name: str
@@ -113,7 +113,7 @@ def sampler(
     alone: bool = False,
     summary: str = "",
 ) -> Callable[[F], F]:
-    """Attach a SamplerSpec to a generator function. One function may carry several: the same formula, other defaults."""
+    """Attach a SamplerSpec to a generator function, which may carry several: the same formula, other defaults."""
 
     def attach(function: F) -> F:
         spec = SamplerSpec(

@@ -59,8 +59,8 @@ def uni_pc(
 ) -> Iterator[Step]:
     """Predict with past estimates, correct with the new one; lower orders at both ends.
 
-    Options: order, solver (bh1: B = h, bh2: B = e^h - 1), predict_noise. A last level of 0 becomes 0.001, except for bh2 in
-    the diffusers dialect, which steps onto the picture.
+    Options: order, solver (bh1: B = h, bh2: B = e^h - 1), predict_noise. A last level of 0 becomes 0.001, except for
+    bh2 in the diffusers dialect, which steps onto the picture.
     """
     del noise
     levels = [process.offset(sigmas[0]), *sigmas[1:]]
@@ -97,7 +97,7 @@ def _advance(
     *,
     fresh: Tensor | None,
 ) -> Tensor:
-    """x moved from known[0]'s level to `there`: predicted, or corrected where the estimate at `there` is known (eq. 3)."""
+    """x moved from known[0]'s level to `there`: predicted, or corrected by the estimate at `there` (eq. 3)."""
     here, last = known[0].sigma, known[0].value
     h = lambda_of(process, there) - process.half_log_snr(here)
     scale = there if options.predict_noise else process.alpha(there)
@@ -133,5 +133,3 @@ def _weights(rks: Sequence[float], hh: float, solver: Solver, *, corrects: bool)
         factorial *= k + 1
         value = value / hh - 1 / factorial
     return np.linalg.solve(np.vander(places, increasing=True).T, np.array(right)).tolist()
-
-

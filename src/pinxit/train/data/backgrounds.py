@@ -81,12 +81,12 @@ class Backdrop:
 def choose_backdrop(
     shares: BackgroundShares, drawings: tuple[Drawing, ...], size: int, rng: np.random.Generator, *, standing: bool
 ) -> Backdrop:
-    """Draw a background that suits these drawings; those that fill their square get no scene.
+    """Draw a background that suits these drawings; icons and those that fill their square get no scene.
 
     Without `standing` the objects hang above each other: of the landscapes only sky and space will do.
     """
     kinds: tuple[BackgroundKind, ...] = ("white", "colour", "gradient", "scene")
-    plain = any(drawing.square or drawing.monochrome for drawing in drawings)
+    plain = any(drawing.square or drawing.group == "icons" for drawing in drawings)
     places = () if plain or not shares.scene else suitable_places(drawings, standing=standing)
     weights = np.array([shares.white, shares.colour, shares.gradient, shares.scene if places else 0.0])
     if not weights.any():

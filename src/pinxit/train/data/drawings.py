@@ -134,8 +134,9 @@ def _iconify(source: Source, archive: tarfile.TarFile, labels: Labels) -> Packag
     said = f"info.json: {info['name']}, author {_text(author)}, licence {licence['title']}" + (
         f" ({licence['url']})" if "url" in licence else ""
     )
-    keep_variants = source.reader == "iconify-emoji" and source.name == "streamline"
-    return Package(tuple(found) if keep_variants else _first_of_each(found), said)
+    if source.reader == "iconify-icons":
+        found.sort(key=lambda candidate: "-fill" not in candidate.id)
+    return Package(tuple(found) if source.variants else _first_of_each(found), said)
 
 
 def _emoji_named(name: str, aliases: Sequence[str], code: str | None, labels: Labels) -> tuple[str, Words] | None:
@@ -158,7 +159,7 @@ def _squashed(name: str, labels: Labels) -> tuple[str, Words] | None:
     if parts is None or _SQUASHED_SIGNS.search(name):
         return None
     text = " ".join(parts)
-    return f"word:{slugged(text)}", Words(en=(text,), plural=is_plural(text), countable=False, group="icons")
+    return f"word:{slugged(text)}", Words(en=(text,), plural=is_plural(text), countable=False, group="objects")
 
 
 def _icon_named(source: Source, name: str) -> tuple[str, Words] | None:

@@ -201,7 +201,7 @@ def _read_json(archive: tarfile.TarFile, package: Path, name: str) -> Any:
 
 def _words(entry: dict[str, Any], chinese: dict[str, Any], group: str, subgroup: str, concept: Concept | None) -> Words:
     label = _plain_label(entry["label"])
-    zh_label = str(chinese.get("label", "")).strip()
+    zh_label = _plain_chinese(str(chinese.get("label", "")).strip())
     en, zh = [label], [zh_label] if zh_label else []
     if group == "animals-nature" and label.endswith(" face"):
         en.insert(0, label.removesuffix(" face"))
@@ -244,6 +244,15 @@ def _plain_label(label: str) -> str:
     if who in told:
         return told[who]
     return f"{what} {who}" if what == "bald" else f"{who} with {what}"
+
+
+def _plain_chinese(label: str) -> str:
+    """`女人: 红发` becomes `红发女人`, `旗: 法国` becomes `法国国旗`."""
+    who, colon, what = label.partition(": ")
+    if not colon or what.startswith("面向右"):
+        return who
+    told = {"旗": f"{what}旗" if what.endswith("国") else f"{what}国旗", "按键": f"按键{what}"}
+    return told.get(who, f"{what}{who}")
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:

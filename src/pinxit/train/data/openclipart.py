@@ -203,6 +203,8 @@ def _named(text: str, labels: Labels, nouns: frozenset[str]) -> str | None:
         words.append(word)
     while words and words[-1] in _SMALL_WORDS:
         words.pop()
+    while words and words[0] in _SMALL_WORDS:
+        words.pop(0)
     return " ".join(words) if words and {words[-1], words[-1].rstrip("s")} & nouns else None
 
 

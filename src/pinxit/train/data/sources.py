@@ -29,7 +29,8 @@ class Style:
 class Source:
     """One package of one registry. `sha256` is that of the file the client brings.
 
-    `tintable` drawings are single-colour shapes, kept white so that a composition can give them any colour.
+    With `variants` a concept's several drawings are all kept. `tintable` drawings are single-colour shapes, kept white
+    so that a composition can give them any colour.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Source:
     style: str
     weight: float = 1.0
     tintable: bool = False
+    variants: bool = False
 
 
 STYLES: tuple[Style, ...] = (
@@ -244,6 +246,7 @@ SOURCES: tuple[Source, ...] = (
         author="Streamline",
         reader="iconify-emoji",
         style="outline",
+        variants=True,
     ),
     Source(
         name="game-icons",
@@ -289,6 +292,7 @@ SOURCES: tuple[Source, ...] = (
         author="Bas Milius",
         reader="iconify-icons",
         style="weather",
+        weight=0.5,
     ),
     Source(
         name="openclipart",
