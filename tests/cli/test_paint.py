@@ -86,7 +86,7 @@ def test_flags_fill_the_request() -> None:
     assert inputs == {}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(requests)
 def test_arguments_and_requests_say_the_same(request: GenerationRequest) -> None:
     request = request.replace(source=Blank())
@@ -176,7 +176,8 @@ def test_a_prompt_has_a_longest_length() -> None:
 
 def test_the_suffix_decides_the_format() -> None:
     assert call("paint", "x", "--output", "new/a.webp").out == "new/a.webp\n"
-    assert Image.open("new/a.webp").format == "WEBP"
+    with Image.open("new/a.webp") as picture:
+        assert picture.format == "WEBP"
     assert call("paint", "x", "--output", "b.JPG").code == 0
     assert read_record(Path("b.JPG")).request.format == "jpeg"
     assert (

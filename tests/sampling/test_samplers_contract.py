@@ -229,16 +229,11 @@ ALIASES = {
 
 @pytest.mark.parametrize(("alias", "name"), ALIASES.items())
 def test_the_names_of_other_programs_are_known(alias: str, name: str) -> None:
-    assert Registry("sampler", tuple(titled(SAMPLERS))).get(alias).name == name
-
-
-def titled(specs: tuple[SamplerSpec, ...]) -> list[SamplerSpec]:
-    """The specs with their titles among the aliases, as the catalogue registers them."""
-    return [replace(spec, aliases=(*spec.aliases, spec.title)) for spec in specs]
+    assert Registry("sampler", SAMPLERS).get(alias).name == name
 
 
 def test_names_titles_and_summaries_are_whole() -> None:
-    Registry("sampler", tuple(titled(SAMPLERS)))
+    assert len(Registry("sampler", SAMPLERS)) == len(SAMPLERS)
     for spec in (*SAMPLERS, *SCHEDULES):
         assert spec.title
         assert spec.summary.endswith((".", ")", ":")) or len(spec.summary) > 20

@@ -19,7 +19,7 @@ ARRAYS = golden_arrays("goldens/samplers/kdiffusion_comfy.npz")
 COND, UNCOND = Mixture(FACTS["mixture"]), Mixture(FACTS["mixture_uncond"])
 CATALOGUE = Registry("sampler", SAMPLERS)
 
-KNOBS = {
+KNOBS: dict[str, str] = {
     "solver_type": "solver",
     "max_order": "order",
     "ge_gamma": "gamma",
@@ -56,7 +56,8 @@ def sigmas_of(name: str, case: dict[str, Any]) -> list[float]:
 
 
 def options_of(name: str, case: dict[str, Any]) -> SamplerOptions:
-    options: dict[str, Any] = {KNOBS.get(knob, knob): value for knob, value in case.get("options", {}).items()}
+    given: dict[str, Any] = case.get("options", {})
+    options: dict[str, Any] = {KNOBS.get(knob, knob): value for knob, value in given.items()}
     if "eta" in case:
         options["eta"] = case["eta"]
     dialect = "a1111" if name.startswith("k_diffusion") else "comfyui"

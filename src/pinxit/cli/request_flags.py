@@ -30,7 +30,9 @@ class Setting:
 def settings() -> Iterator[Setting]:
     """Every flag of the request. A field that is a choice of parts gives one flag for each field of those parts."""
     for knob in knobs(GenerationRequest):
-        parts = [part for part in models(knob.info.annotation) if issubclass(part, Part) and "kind" in part.model_fields]
+        parts = [
+            part for part in models(knob.info.annotation) if issubclass(part, Part) and "kind" in part.model_fields
+        ]
         if not parts:
             yield _setting(knob, (knob.name,), knob)
             continue

@@ -1,9 +1,9 @@
 """All noise there is: numbers keyed by seed, draw and place, the same on every machine.
 
 Philox-4x32-10 (Salmon et al. 2011) is a function, not a sequence: the number at (draw, n, element, stream) under a
-seed's key costs the same whenever it is asked for. So image k of a batch is image k alone, a resumed run needs no stored
-state, and a Brownian path answers for any interval in any order. The start noise and the first draw of each step are
-the numbers that a CUDA generator gives (the "NV" mode of other programs).
+seed's key costs the same whenever it is asked for. So image k of a batch is image k alone, a resumed run needs no
+stored state, and a Brownian path answers for any interval in any order. The start noise and the first draw of each
+step are the numbers that a CUDA generator gives (the "NV" mode of other programs).
 """
 
 from __future__ import annotations

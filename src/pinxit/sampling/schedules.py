@@ -59,12 +59,17 @@ F = TypeVar("F", bound=Schedule)
 
 
 def schedule(name: str, *, title: str, aliases: tuple[str, ...] = (), in_time: bool = False) -> Callable[[F], F]:
-    """Attach a ScheduleSpec to a function, as `spec`; the catalogue collects it from there."""
+    """Attach a ScheduleSpec to a function, as `spec`; the catalogue collects it from there. The title is an alias too."""
 
     def attach(function: F) -> F:
         summary = (function.__doc__ or "").partition("\n")[0]
         vars(function)["spec"] = ScheduleSpec(
-            name=name, title=title, aliases=aliases, run=function, in_time=in_time, summary=summary
+            name=name,
+            title=title,
+            aliases=tuple(dict.fromkeys((title, *aliases))),
+            run=function,
+            in_time=in_time,
+            summary=summary,
         )
         return function
 

@@ -50,6 +50,12 @@ def make_outer_encoder_average(vae: AutoencoderKL) -> None:
         averaging.weight[channel, channel, :2, :2] = 0.25
 
 
+def on_device(pictures: Tensor, vae: AutoencoderKL) -> Tensor:
+    """uint8 pictures as float32 in -1..1, channels last, where the autoencoder is."""
+    x = pictures.to(vae.quant_conv.weight.device).float().div_(127.5).sub_(1)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 class InnerHead(nn.Module):
     """Reads a picture off the decoder's features one level before the end."""
 
@@ -126,7 +132,7 @@ class AutoencoderTask:
 
     def loss(self, step: int) -> Mapping[str, Tensor]:
         pictures = self.pictures(step, self.recipe.optimisation.batch)
-        x = pictures.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+        x = on_device(pictures, self.vae)
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             if self.recipe.stage == "outer":
                 return self._outer_loss(x)
@@ -167,6 +173,18 @@ def _pyramid_l1(a: Tensor, b: Tensor, levels: int = 3) -> Tensor:
         total = total + (difference - F.interpolate(smaller, scale_factor=2.0, mode="nearest")).abs().mean()
         difference = smaller
     return total
+
+
+@torch.no_grad()
+def latent_statistics(task: AutoencoderTask, batches: int) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [z] of each latent channel over `batches` batches of the task's own pictures."""
+    vae, latents = task.vae, list[Tensor]()
+    for step in range(batches):
+        x = on_device(task.pictures(step, task.recipe.optimisation.batch), vae)
+        mean, _ = encode_inner(vae, x) if task.recipe.stage == "inner" else vae.encode(x)
+        latents.append(mean.transpose(0, 1).flatten(1))
+    together = torch.cat(latents, dim=1)
+    return together.mean(dim=1), together.std(dim=1)
 
 
 @torch.no_grad()

@@ -66,15 +66,16 @@ class TextTask:
 
     def loss(self, step: int) -> Mapping[str, Tensor]:
         captions, facts = self.captions(step, self.recipe.optimisation.batch)
-        ids = token_rows(self.tokenizer, captions)
-        wanted = torch.zeros(len(captions), len(self.index))
+        text, heads = self.networks["text"], self.networks["heads"]
+        device = next(heads.parameters()).device
+        ids = token_rows(self.tokenizer, captions).to(device)
+        wanted = torch.zeros(len(captions), len(self.index), device=device)
         for row, stated in enumerate(facts):
             wanted[row, [self.index[fact] for fact in stated if fact in self.index]] = 1.0
-        text, heads = self.networks["text"], self.networks["heads"]
         with torch.autocast(ids.device.type, dtype=torch.bfloat16):
             states = text(ids)
             ends = (ids == self.tokenizer.eos).int().argmax(dim=1)
-            at_end = states.hidden[-2][torch.arange(len(ids)), ends]
+            at_end = states.hidden[-2][torch.arange(len(ids), device=device), ends]
             guesses = torch.stack([heads[0](states.projected), heads[1](at_end)]).float()
         terms = F.binary_cross_entropy_with_logits(guesses, wanted.expand_as(guesses), reduction="none")
         loss = terms.sum(-1).mean()

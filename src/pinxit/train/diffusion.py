@@ -97,12 +97,14 @@ class DiffusionTask:
         dropped = rng.random(count) < recipe.drop_caption
         words: Sequence[str] = ["" if gone else caption for gone, caption in zip(dropped, captions, strict=True)]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        t = draw_timesteps(count, terminal=recipe.terminal, generator=generator)
-        abar = self.abar[t]
-        noise = torch.randn(z.shape, generator=generator)
-        x, velocity = noised(z, noise, abar)
-        ids = token_rows(self.tokenizer, words)
         unet, text = self.networks["unet"], self.networks["text"]
+        device = next(unet.parameters()).device
+        t = draw_timesteps(count, terminal=recipe.terminal, generator=generator)
+        abar = self.abar[t].to(device)
+        noise = torch.randn(z.shape, generator=generator).to(device)
+        x, velocity = noised(z.to(device), noise, abar)
+        t, sizes = t.to(device), sizes.to(device)
+        ids = token_rows(self.tokenizer, words).to(device)
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             states = text(ids)
             y = added_embedding(states.projected, sizes, recipe.shape.size_embedding)

@@ -77,7 +77,7 @@ class VaeShape(Part):
 
     @property
     def norm_groups(self) -> int:
-        """Groups of four channels at the outermost level: with groups of one, a plain ground's colour would be erased."""
+        """Groups of four channels at the outermost level: groups of one would erase a plain ground's colour."""
         return self.channels // 4
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from pinxit.models.common.ldm_unet import UNet
 from pinxit.models.common.vae import AutoencoderKL
 from pinxit.prompts.bpe_training import train_bpe, vocabulary_files
 from pinxit.prompts.tokenizer import ClipTokenizer
-from pinxit.train.autoencoder import encode_inner, fold_statistics
+from pinxit.train.autoencoder import encode_inner, on_device
 from pinxit.train.conditioning import TextTask, text_config
 from pinxit.train.data.backgrounds import BackgroundShares
 from pinxit.train.data.bank import Bank
@@ -90,7 +90,7 @@ def run_text(job: Job, recipe: TextRecipe, bank: Bank, report: Report) -> Summar
     job.workers.wait()
     tokenizer = ClipTokenizer.from_folder(folder)
     torch.manual_seed(recipe.optimisation.seed)
-    text = ClipText(text_config(recipe.shape, tokenizer))
+    text = ClipText(text_config(recipe.shape, tokenizer)).to(job.device)
     scenes = composer(bank, recipe.data, recipe.composing, size=16)
 
     def captions(step: int, count: int) -> tuple[list[str], list[frozenset[str]]]:
@@ -101,6 +101,7 @@ def run_text(job: Job, recipe: TextRecipe, bank: Bank, report: Report) -> Summar
     rng = np.random.default_rng(0)
     known = frozenset[str]().union(*(stated_facts(scenes.compose(rng)[1]) for _ in range(8000)))
     task = TextTask(recipe, text, tokenizer, captions, sorted(known))
+    task.networks.to(job.device)
     summary = train_averaged(job, task, report)
     if job.workers.rank == 0:
         save_component(job.workshop, "text", text, {"text": recipe.shape.model_dump(mode="json")})
@@ -116,7 +117,7 @@ def load_text(workshop: Path) -> tuple[ClipText, ClipTokenizer]:
 
 def run_diffusion(job: Job, recipe: DiffusionRecipe, bank: Bank, report: Report) -> Summary:
     """Train the U-Net on the workshop's autoencoder and text encoder."""
-    vae = load_vae(job.workshop)
+    vae = load_vae(job.workshop).to(job.device)
     text, tokenizer = load_text(job.workshop)
     config = unet_config(recipe.shape, z_channels=vae.config.z_channels, text_width=text.config.width)
     torch.manual_seed(recipe.optimisation.seed)
@@ -126,6 +127,7 @@ def run_diffusion(job: Job, recipe: DiffusionRecipe, bank: Bank, report: Report)
         filler(job.seed, half, vae, size=recipe.size, report=report), count=recipe.pool, refresh=recipe.refresh
     )
     task = DiffusionTask(recipe, unet, text, tokenizer, pool, seed=job.seed)
+    task.networks.to(job.device)
     summary = train_averaged(job, task, report)
     if job.workers.rank == 0:
         save_component(job.workshop, "text", text, {})
@@ -156,24 +158,7 @@ def filler(
 @torch.no_grad()
 def encode_pictures(vae: AutoencoderKL, half_size: Tensor) -> Tensor:
     """Latent means, float32, of uint8 pictures at half the model's size."""
-    x = half_size.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+    x = on_device(half_size, vae)
     with torch.autocast(x.device.type, dtype=torch.bfloat16):
         mean, _ = encode_inner(vae, x)
-    return mean.float()
-
-
-def normalise_latents(
-    workshop: Path, bank: Bank, selections: Sequence[tuple[Selection, Composing]], *, pictures: int
-) -> None:
-    """Fold the latents' mean and deviation into the autoencoder, so that the U-Net sees unit variance per channel."""
-    vae = load_vae(workshop)
-    rng = np.random.default_rng(1)
-    parts = [
-        encode_pictures(
-            vae, torch.from_numpy(composer(bank, selection, composing, size=128).batch(pictures, rng).images)
-        )
-        for selection, composing in selections
-    ]
-    latents = torch.cat(parts).transpose(0, 1).flatten(1)
-    fold_statistics(vae, latents.mean(dim=1), latents.std(dim=1))
-    save_component(workshop, "vae", vae, {})
+    return mean.float().cpu()

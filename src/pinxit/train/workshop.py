@@ -23,7 +23,7 @@ from torch import nn
 
 from pinxit.models.common.vae import AutoencoderKL
 from pinxit.schema.errors import BadInput, Missing
-from pinxit.train.autoencoder import AutoencoderTask, vae_config
+from pinxit.train.autoencoder import AutoencoderTask, fold_statistics, latent_statistics, vae_config
 from pinxit.train.crops import Crops
 from pinxit.train.data.bank import Bank
 from pinxit.train.data.concepts import first_keys
@@ -33,6 +33,8 @@ from pinxit.train.recipe import DiffusionRecipe, Selection, TextRecipe, VaeRecip
 
 AnyRecipe = VaeRecipe | TextRecipe | DiffusionRecipe
 Report = Callable[[str], None]
+CPU = torch.device("cpu")
+STATISTICS_BATCHES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ class Job:
     bank: Path
     workshop: Path
     limits: Limits
+    device: torch.device = CPU
     workers: Workers = field(default_factory=Workers.alone)
 
     @property
@@ -89,14 +92,17 @@ def run(job: Job, report: Report) -> Summary:
 
 def _run_vae(job: Job, recipe: VaeRecipe, bank: Bank, report: Report) -> Summary:
     torch.manual_seed(recipe.optimisation.seed)
-    vae = AutoencoderKL(vae_config(recipe.shape))
+    vae = AutoencoderKL(vae_config(recipe.shape)).to(job.device)
     if recipe.stage == "outer":
         load_component(job.workshop, "vae", vae)
     rows, weights = chosen_rows(bank, recipe.data)
     frame = 128 if recipe.stage == "inner" else 256
     crops = Crops(bank, rows, weights, size=recipe.size, frame=frame, seed=job.seed)
     task = AutoencoderTask(recipe, vae, crops)
+    task.networks.to(job.device)
     summary = train_averaged(job, task, report)
+    if recipe.stage != "outer":
+        fold_statistics(vae, *latent_statistics(task, STATISTICS_BATCHES))
     if job.workers.rank == 0:
         save_component(job.workshop, "vae", vae, {"vae": recipe.shape.model_dump(mode="json")})
     return summary

@@ -123,8 +123,9 @@ def dpm_adaptive(
 ) -> Iterator[Step]:
     """Steps as long as the error allows (Jolicoeur-Martineau et al. 2021).
 
-    Options: eta, s_noise, order (2 or 3), rtol, atol, first_step. Of the schedule it takes the ends alone. Each attempt is a Step, also one that was taken back. Steps depend on the
-    picture, so a batch would couple its images: raises BadInput for more than one.
+    Options: eta, s_noise, order (2 or 3), rtol, atol, first_step. Of the schedule it takes the ends alone. Each attempt
+    is a Step, also one that was taken back. Steps depend on the picture, so a batch would couple its images: raises
+    BadInput for more than one.
     """
     del process
     images = getattr(x, "shape", (1,))[0]

@@ -143,7 +143,7 @@ def dpmpp_3m_sde(
     noise: NoiseSource,
     options: SamplerOptions,
 ) -> Iterator[Step]:
-    """The three-step multistep solver of the SDE. Options: eta, s_noise. Dialect diffusers: ends like DPM++ 2M there."""
+    """The three-step multistep solver of the SDE. Options: eta, s_noise. In diffusers' dialect short runs end low."""
     cleans: list[Tensor] = []
     lengths: list[float] = []
     for index, (here, there) in enumerate(pairwise(finite_start(sigmas, process))):

@@ -26,7 +26,7 @@ def gradient_estimation(
     noise: NoiseSource,
     options: SamplerOptions,
 ) -> Iterator[Step]:
-    """Steps along the slope plus (gamma - 1) times its change since the last step (arXiv 2306.04848). Options: gamma."""
+    """Steps along the slope plus (gamma - 1) times its change since the last step (section 4). Options: gamma."""
     del process, noise
     return _estimated(denoise, x, sigmas, options.gamma, guided=False)
 

@@ -113,13 +113,16 @@ def sampler(
     alone: bool = False,
     summary: str = "",
 ) -> Callable[[F], F]:
-    """Attach a SamplerSpec to a generator function, which may carry several: the same formula, other defaults."""
+    """Attach a SamplerSpec to a generator function, which may carry several: the same formula, other defaults.
+
+    The title is an alias too.
+    """
 
     def attach(function: F) -> F:
         spec = SamplerSpec(
             name=name,
             title=title,
-            aliases=aliases,
+            aliases=tuple(dict.fromkeys((title, *aliases))),
             run=function,
             options=options or SamplerOptions(),
             order=order,

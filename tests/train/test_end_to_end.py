@@ -1,0 +1,93 @@
+"""The whole road on a bank of a few drawings: autoencoder, words, U-Net, export, and a picture painted from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pinxit.schema.errors import Missing
+from pinxit.schema.events import Finished, ImageReady
+from pinxit.schema.request import GenerationRequest
+from pinxit.studio import Studio
+from pinxit.studio.library import Library
+from pinxit.train.data.bank import Bank
+from pinxit.train.export import export
+from pinxit.train.loop import Limits
+from pinxit.train.recipe import (
+    DiffusionRecipe,
+    Optimisation,
+    TextRecipe,
+    TextShape,
+    UNetShape,
+    VaeRecipe,
+    VaeShape,
+)
+from pinxit.train.workshop import AnyRecipe, Job, load_vae, run
+
+VAE = VaeShape(channel_mult=(1, 1, 2), z_channels=4)
+
+
+def _few(batch: int) -> Optimisation:
+    return Optimisation(steps=2, batch=batch, learning_rate=1e-3, warmup=1)
+
+
+RECIPES: dict[str, AnyRecipe] = {
+    "inner": VaeRecipe(kind="vae", stage="inner", shape=VAE, size=64, optimisation=_few(2)),
+    "outer": VaeRecipe(kind="vae", stage="outer", shape=VAE, size=64, optimisation=_few(2)),
+    "text": TextRecipe(
+        kind="text",
+        shape=TextShape(vocabulary=700, width=32, layers=2, heads=1),
+        vocabulary_captions=200,
+        optimisation=_few(4),
+    ),
+    "unet": DiffusionRecipe(
+        kind="diffusion",
+        shape=UNetShape(model_channels=32, channel_mult=(1, 2), transformer_depth=(0, 1), size_embedding=8),
+        size=64,
+        pool=16,
+        refresh=1,
+        optimisation=_few(4),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def workshop(drawings: Bank, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workshop")
+    for name, recipe in RECIPES.items():
+        job = Job(name=name, recipe=recipe, bank=drawings.folder, workshop=folder, limits=Limits(log_every=1))
+        assert run(job, lambda _: None).finished
+    return folder
+
+
+def test_trained_model_paints(workshop: Path, tmp_path: Path) -> None:
+    export(workshop, tmp_path / "model")
+    shards = list((tmp_path / "model").rglob("*.safetensors"))
+    assert shards
+    assert max(path.stat().st_size for path in shards) < 16 * 2**20
+    studio = Studio(library=Library([], builtin=tmp_path / "model"))
+    request = GenerationRequest(prompt="一只猫, a cat", seed=1, steps=2)
+    events = list(studio.paint(request, output=tmp_path / "out"))
+    ready = next(event for event in events if isinstance(event, ImageReady))
+    assert isinstance(events[-1], Finished)
+    assert ready.image is not None
+    assert ready.image.size == (64, 64)
+    assert ready.path is not None
+    assert ready.path.is_file()
+
+
+def test_latents_come_out_normalised(workshop: Path) -> None:
+    vae = load_vae(workshop)
+    with torch.no_grad():
+        mean, _ = vae.encode(torch.rand(4, 3, 64, 64) * 2 - 1)
+    assert mean.shape == (4, 4, 16, 16)
+    assert bool(torch.isfinite(mean).all())
+
+
+def test_missing_part_says_what_to_train(drawings: Bank, tmp_path: Path) -> None:
+    job = Job(name="unet", recipe=RECIPES["unet"], bank=drawings.folder, workshop=tmp_path, limits=Limits())
+    with pytest.raises(Missing, match="no vae yet") as caught:
+        run(job, lambda _: None)
+    assert caught.value.hint == "Train the vae first."
