@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from pinxit.schema.errors import UnknownName
 from pinxit.schema.parts import FromImage
 from pinxit.schema.picture import read_record, sidecar
 from tests.cli.fakes import FakeStudio, call
@@ -182,20 +183,13 @@ def test_verify_measures_and_explains(apple: Path) -> None:
 
 def test_verify_refuses_what_it_cannot_remake(apple: Path, foreign: Path) -> None:
     assert call("redo", str(apple), "--sampler", "dpmpp_2m", "--output", "b.png").code == 0
-    plain = FakeStudio()
-    plain.plan = _without_sampler  # type: ignore[method-assign]
+    plain = FakeStudio(error=UnknownName("sampler", "dpmpp_2m", ["euler"]))
     done = call("verify", "b.png", studio=plain)
     assert done.code == 5
     assert done.err.startswith("pinxit: There is no sampler named 'dpmpp_2m'.")
     other = call("verify", str(foreign))
     assert other.code == 3
     assert other.err.startswith("pinxit: The picture was made by another program")
-
-
-def _without_sampler(*_: object) -> object:
-    from pinxit.schema.errors import UnknownName
-
-    raise UnknownName("sampler", "dpmpp_2m", ["euler"])
 
 
 def test_verify_paints_with_a_model_from_elsewhere(apple: Path) -> None:

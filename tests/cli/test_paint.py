@@ -59,8 +59,9 @@ def test_every_field_of_the_request_has_a_flag() -> None:
 def test_flags_fill_the_request() -> None:
     studio = FakeStudio()
     flags = (
-        "--negative fog --seed 18446744073709551615 --steps 12 --sampler euler_ancestral --guidance 3 "
-        "--schedule karras --size 72x64 --guidance-rescale 0.5 --guidance-interval 0.3,6 --eta 0 --s-churn 1e1 --clip-skip 2 --quality 80"
+        "--negative fog --seed 18446744073709551615 --steps 12 --sampler euler_ancestral --schedule karras "
+        "--guidance 3 --size 72x64 --guidance-rescale 0.5 --guidance-interval 0.3,6 "
+        "--eta 0 --s-churn 1e1 --clip-skip 2 --quality 80"
     )
     assert call("paint", "x", *flags.split(), "--format=jpeg", studio=studio).code == 0
     request, inputs = studio.asked[0]

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from pinxit.sampling.compat import BatchTorchNoise, PerImageTorchNoise
+from pinxit.sampling.compat import NOISE_SOURCES, BatchTorchNoise, NoiseSpec, PerImageTorchNoise
 from pinxit.sampling.noise import TOP, PhiloxNoise, normals, philox
 from pinxit.schema.errors import BadInput
+from pinxit.schema.registry import Registry
 
 NV_SEED_0 = [
     (-0.92466259, -0.42534415, -2.6438457, 0.14518388),
@@ -113,7 +114,7 @@ def test_per_image_torch_noise_is_one_generator_per_seed() -> None:
 
 
 def test_the_seed_shift_reaches_the_sampler_alone() -> None:
-    noise = PerImageTorchNoise([4], (8,), shift=31337, convert=lambda batch: batch * 2)
+    noise = PerImageTorchNoise([4], (8,), shift=31337, convert=lambda batch: torch.from_numpy(batch * 2))
     assert torch.equal(noise.start()[0], 2 * torch.randn(8, generator=torch.Generator("cpu").manual_seed(4)))
     assert torch.equal(noise.draw(0)[0], 2 * torch.randn(8, generator=torch.Generator("cpu").manual_seed(31341)))
 
@@ -124,5 +125,18 @@ def test_batch_torch_noise_is_one_generator_for_all() -> None:
     later = torch.Generator("cpu").manual_seed(10)
     assert torch.equal(noise.draw(0), torch.randn((3, 4, 8, 8), generator=later))
     assert torch.equal(noise.between(1, 2.0, 1.0), torch.randn((3, 4, 8, 8), generator=later))
-    doubled = BatchTorchNoise(9, 1, (2,), convert=lambda batch: batch * 2)
+    doubled = BatchTorchNoise(9, 1, (2,), convert=lambda batch: torch.from_numpy(batch * 2))
     assert torch.equal(doubled.draw(0), 2 * torch.randn((1, 2), generator=torch.Generator("cpu").manual_seed(10)))
+
+
+@pytest.mark.parametrize("spec", NOISE_SOURCES, ids=lambda spec: spec.name)
+def test_the_sources_of_the_catalogue(spec: NoiseSpec) -> None:
+    """Every source makes tensors of the batch; where it says so, image k is that of its own seed."""
+    batch = spec.make((3, 4), (4, 8, 8), convert=torch.from_numpy)
+    alone = spec.make((4,), (4, 8, 8), convert=torch.from_numpy)
+    assert batch.start().shape == (2, 4, 8, 8)
+    assert batch.draw(0).dtype == torch.float32
+    alone.start()
+    alone.draw(0)
+    assert torch.equal(batch.between(1, 2.0, 1.0)[1], alone.between(1, 2.0, 1.0)[0]) == spec.per_image
+    assert Registry("noise", NOISE_SOURCES).get("nv").name == "philox"

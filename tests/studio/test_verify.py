@@ -64,8 +64,8 @@ def test_an_equal_picture_is_equal_in_every_format(kind: str) -> None:
 
 
 def test_what_changed_is_named() -> None:
-    fields = EXAMPLE_RECORD.to_dict()
-    now = Record.from_dict(fields | {"torch": "3.0.0", "threads": 4, "model": {**fields["model"], "files": []}})  # type: ignore[dict-item]
+    bare = EXAMPLE_RECORD.model.model_copy(update={"files": ()})
+    now = EXAMPLE_RECORD.model_copy(update={"torch": "3.0.0", "threads": 4, "model": bare})
     assert changes(EXAMPLE_RECORD, now) == (
         Change(what="model", then="tiny ababababab", now="tiny"),
         Change(what="torch", then="2.13.0", now="3.0.0"),

@@ -42,7 +42,7 @@ class NoPicture(Exception):
 
 
 def measure_builtin(*, steps: int | None, rounds: int, program: Sequence[str] = PROGRAM) -> Everyday:
-    """Paint in `rounds` fresh processes, after one that fills the disk cache, then `rounds` + 1 pictures in one process.
+    """Paint in `rounds` fresh processes, after one that fills the disk cache, then several pictures in one process.
 
     The cold time is from starting the process to its end, with the picture on the disk. The warm time is from one
     picture to the next. Raises NoPicture.

@@ -66,7 +66,7 @@ def _obey(stack: Stack, command: Mapping[str, Any]) -> Answer:
         case "peak":
             return {"peak_bytes": peak_bytes()}
         case "ceiling":
-            return {"gflops": ceiling()}
+            return {"gflops": ceiling(int(command["size"]))}
         case other:
             raise ValueError(f"no command {other}")
 
@@ -98,7 +98,7 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def ceiling(size: int = 2048, tries: int = 6) -> dict[str, float]:
+def ceiling(size: int, tries: int = 6) -> dict[str, float]:
     """The fastest matrix product of `size` cubed that torch makes here, in GFLOP/s by number format."""
     import torch
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,8 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import platformdirs
-
 from pinxit.bench.builtin import FEW_STEPS, NoPicture, measure_builtin
 from pinxit.bench.cases import DTYPES, TIERS, Case, Dtype, Tier
 from pinxit.bench.driver import Bench, Child, StackError, StackSpec
@@ -23,8 +20,11 @@ from pinxit.bench.report import Report, machine_facts, spread_text, text, write_
 from pinxit.bench.score import NOISE_LIMIT, OURS, ratios_of, row_of
 from pinxit.bench.stacks import REFERENCE, spec_of, why_absent
 from pinxit.engine.machine import this_machine
+from pinxit.engine.places import cache_folder
 
 PAGE = Path("docs/performance.md")
+CEILING = 2048
+"""Rows and columns of the matrices whose product shows what the machine can do."""
 Specs = Callable[[str, Dtype], StackSpec]
 
 
@@ -86,7 +86,13 @@ def parse(argv: list[str]) -> Options:
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds that count, after one that warms up")
     parser.add_argument("--threads", type=int, metavar="N", default=this_machine().cores, help="processor threads")
     parser.add_argument("--noise", type=float, default=NOISE_LIMIT, metavar="CORES", help="foreign load to put up with")
-    parser.add_argument("--cache", type=Path, default=cache_folder(), metavar="FOLDER", help="where the weights lie")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=cache_folder() / "bench-sd15",
+        metavar="FOLDER",
+        help="where the weights lie, some 6 GB",
+    )
     given = parser.parse_args(argv)
     tier = TIERS[given.tier]
     if given.case:
@@ -110,12 +116,6 @@ def parse(argv: list[str]) -> Options:
         output=given.output,
         page=given.write_docs,
     )
-
-
-def cache_folder() -> Path:
-    """Where the random weights lie, some 6 GB of them."""
-    named = os.environ.get("PINXIT_CACHE")
-    return (Path(named) if named else platformdirs.user_cache_path("pinxit")) / "bench-sd15"
 
 
 def compare(report: Report, options: Options, spec: Specs) -> None:
@@ -158,7 +158,7 @@ def _compare_in(report: Report, options: Options, bench: Bench, specs: Sequence[
             except StackError as error:
                 report.skipped[f"{spec.name} ({spec.dtype})"] = str(error)
         if children and not report.ceiling:
-            report.ceiling.update(children[0].ask("ceiling")["gflops"])
+            report.ceiling.update(children[0].ask("ceiling", size=CEILING)["gflops"])
         for case in options.tier.cases:
             _measure(report, options, bench, case, children)
 

@@ -180,7 +180,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 
 HEAD = """\
-<!-- Written by `pinxit bench TIER --write-docs` from the files in docs/performance; measure again instead of editing. -->
+<!-- Written by `pinxit bench TIER --write-docs` from the files in docs/performance; measure again, do not edit. -->
 
 # Performance
 

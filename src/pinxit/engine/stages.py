@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from pinxit.engine.image import fitted, open_picture, to_image, to_tensor
 from pinxit.engine.plan import Resolved
 from pinxit.engine.residency import Residency
 from pinxit.models.common.ldm_family import latent_size
-from pinxit.models.contract import Words
+from pinxit.models.contract import Codec, Words
 from pinxit.prompts.chunks import Chunking, cut
 from pinxit.prompts.editing import Pass
 from pinxit.prompts.grammar import read_prompt
@@ -121,9 +121,9 @@ def prepare(resolved: Resolved, residency: Residency, *, seed: int) -> Start:
 def _latent(resolved: Resolved, residency: Residency, picture: Tensor) -> Tensor:
     """The scaled latent of a picture. An encoder that overflows is run again in float32."""
     spec = resolved.facts.latent
-    mean, _ = residency.network(resolved, "vae").encode(picture)
+    mean, _ = cast(Codec, residency.network(resolved, "vae")).encode(picture)
     if not bool(torch.isfinite(mean).all()):
-        mean, _ = residency.precise(resolved, "vae").encode(picture)
+        mean, _ = cast(Codec, residency.precise(resolved, "vae")).encode(picture)
         _check_finite(mean, "encoding the input picture")
     return (mean.float() - spec.shift) * spec.scale
 
@@ -216,9 +216,9 @@ def decode(resolved: Resolved, residency: Residency, clean: Tensor) -> Image.Ima
     """The picture of a finished latent. A decoder that overflows is run again in float32."""
     spec = resolved.facts.latent
     latent = clean / spec.scale + spec.shift
-    picture = residency.network(resolved, "vae").decode(latent)
+    picture = cast(Codec, residency.network(resolved, "vae")).decode(latent)
     if not bool(torch.isfinite(picture).all()):
-        picture = residency.precise(resolved, "vae").decode(latent)
+        picture = cast(Codec, residency.precise(resolved, "vae")).decode(latent)
         _check_finite(picture, "the decoder")
     return to_image(picture[0, :, : resolved.size.height, : resolved.size.width])
 

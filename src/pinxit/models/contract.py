@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from pinxit.prompts.chunks import Chunk, Emphasis
 from pinxit.prompts.tokenizer import ClipTokenizer
@@ -14,7 +14,7 @@ from pinxit.weights.identify import Match
 from pinxit.weights.layout import Layout
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 C = TypeVar("C")
 
@@ -84,6 +84,18 @@ class Words:
     emphasis: Emphasis
     skip: int | None
     size: tuple[int, int]
+
+
+class Codec(Protocol):
+    """What the component `vae` of every family can do. Latents are unscaled, as the file's own networks have them."""
+
+    def encode(self, x: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latents of pictures [B,3,H,W] in -1..1; sides are multiples of the downscale."""
+        ...
+
+    def decode(self, z: Tensor, /) -> Tensor:
+        """Pictures, nominally in -1..1, of latents."""
+        ...
 
 
 Networks: TypeAlias = Mapping[str, "nn.Module"]

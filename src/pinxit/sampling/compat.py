@@ -1,20 +1,28 @@
-"""The noise of other programs, for the same picture from the same seed: drawn in call order from torch generators."""
+"""The noise of other programs, for the same picture from the same seed, and the list of all noise sources.
+
+Theirs is drawn in call order from torch's CPU generators. A source that equals the Brownian tree of torchsde is not
+among them: their `between` is a plain draw.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pinxit.sampling.noise import Floats, NoiseSource, PhiloxNoise
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-Convert = Callable[["Tensor"], "Tensor"]
+Convert = Callable[[Floats], "Tensor"]
+"""A float32 array [B, ...] to what the sampler works on."""
 
 
 class PerImageTorchNoise:
     """One CPU generator per image, as A1111's "CPU" source: the start noise, then a number for every draw.
 
-    `shift` is added to the seeds after the start noise (the field's "eta noise seed delta"). `between` is a plain draw.
+    `shift` is added to the seeds after the start noise (the field's "eta noise seed delta").
     """
 
     def __init__(
@@ -39,13 +47,13 @@ class PerImageTorchNoise:
         import torch
 
         batch = torch.stack([torch.randn(self._shape, generator=generator) for generator in generators])
-        return self._convert(batch) if self._convert else batch
+        return self._convert(batch.numpy()) if self._convert else batch
 
 
 class BatchTorchNoise:
     """One CPU generator for the whole batch, as ComfyUI: a second one, seeded one higher, serves the sampler.
 
-    Image k of such a batch is not the picture of seed + k. `between` is a plain draw.
+    Image k of such a batch is not the picture of seed + k.
     """
 
     def __init__(self, seed: int, batch: int, shape: tuple[int, ...], *, convert: Convert | None = None) -> None:
@@ -67,10 +75,72 @@ class BatchTorchNoise:
         import torch
 
         noise = torch.randn(self._shape, generator=generator)
-        return self._convert(noise) if self._convert else noise
+        return self._convert(noise.numpy()) if self._convert else noise
 
 
 def _generator(seed: int) -> Generator:
     import torch
 
     return torch.Generator("cpu").manual_seed(seed % 2**64)
+
+
+class MakeNoise(Protocol):
+    """Each image's seed, one image's shape, the pass's number and a converter to a source."""
+
+    def __call__(
+        self, seeds: Sequence[int], shape: tuple[int, ...], /, *, part: int = 0, convert: Convert | None = None
+    ) -> NoiseSource: ...
+
+
+def _per_image(
+    seeds: Sequence[int], shape: tuple[int, ...], /, *, part: int = 0, convert: Convert | None = None
+) -> NoiseSource:
+    del part  # every pass of the peer starts its generators again
+    return PerImageTorchNoise(seeds, shape, convert=convert)
+
+
+def _batch(
+    seeds: Sequence[int], shape: tuple[int, ...], /, *, part: int = 0, convert: Convert | None = None
+) -> NoiseSource:
+    del part
+    return BatchTorchNoise(seeds[0], len(seeds), shape, convert=convert)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseSpec:
+    """One entry of the catalogue. `per_image`: image k of a batch is the picture of its own seed."""
+
+    name: str
+    title: str
+    aliases: tuple[str, ...]
+    make: MakeNoise
+    per_image: bool
+    summary: str
+
+
+NOISE_SOURCES: tuple[NoiseSpec, ...] = (
+    NoiseSpec(
+        name="philox",
+        title="Philox",
+        aliases=("NV", "cuda", "gpu"),
+        make=PhiloxNoise,
+        per_image=True,
+        summary="The same numbers on every machine, equal to those of a CUDA generator.",
+    ),
+    NoiseSpec(
+        name="torch_cpu",
+        title="CPU generator per image",
+        aliases=("CPU", "torch"),
+        make=_per_image,
+        per_image=True,
+        summary="A1111's CPU source.",
+    ),
+    NoiseSpec(
+        name="torch_batch",
+        title="CPU generator per batch",
+        aliases=("comfyui",),
+        make=_batch,
+        per_image=False,
+        summary="ComfyUI's source: the pictures of a batch depend on its size.",
+    ),
+)

@@ -59,7 +59,7 @@ F = TypeVar("F", bound=Schedule)
 
 
 def schedule(name: str, *, title: str, aliases: tuple[str, ...] = (), in_time: bool = False) -> Callable[[F], F]:
-    """Attach a ScheduleSpec to a function, as `spec`; the catalogue collects it from there. The title is an alias too."""
+    """Attach a ScheduleSpec to a function, as `spec`, for the catalogue to collect. The title is an alias too."""
 
     def attach(function: F) -> F:
         summary = (function.__doc__ or "").partition("\n")[0]

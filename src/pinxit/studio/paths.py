@@ -8,6 +8,10 @@ from pathlib import Path
 
 import platformdirs
 
+from pinxit.engine.places import cache_folder
+
+__all__ = ["builtin_model", "cache_folder", "model_folder"]
+
 
 def builtin_model() -> Path:
     """The folder of the model that comes with the package."""
@@ -18,9 +22,3 @@ def model_folder() -> Path:
     """Where a user's own models lie: `PINXIT_MODELS`, or a folder in the user's data directory."""
     named = os.environ.get("PINXIT_MODELS")
     return Path(named) if named else platformdirs.user_data_path("pinxit") / "models"
-
-
-def cache_folder() -> Path:
-    """Where computed things lie that can be computed again: `PINXIT_CACHE`, or the user's cache directory."""
-    named = os.environ.get("PINXIT_CACHE")
-    return Path(named) if named else platformdirs.user_cache_path("pinxit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +67,7 @@ class TextTask:
 
     def loss(self, step: int) -> Mapping[str, Tensor]:
         captions, facts = self.captions(step, self.recipe.optimisation.batch)
-        text, heads = self.networks["text"], self.networks["heads"]
+        text, heads = self.networks["text"], cast(nn.ModuleList, self.networks["heads"])
         device = next(heads.parameters()).device
         ids = token_rows(self.tokenizer, captions).to(device)
         wanted = torch.zeros(len(captions), len(self.index), device=device)

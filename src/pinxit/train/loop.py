@@ -10,7 +10,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +201,7 @@ class _Log:
 
 
 @contextmanager
-def _interrupts() -> Iterator[list[int]]:
+def _interrupts() -> Generator[list[int]]:
     """Collect Ctrl-C and SIGTERM instead of raising, so that a run ends between two steps, with its state whole."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():

@@ -16,7 +16,7 @@ PRECISION: Mapping[str, str] = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class OpenVino:
-    """Computes the cases with compiled graphs of fixed shape, one for each size. Weights stay float32 until compiled."""
+    """Computes the cases with compiled graphs of fixed shape, one for each size."""
 
     def __init__(self, *, dtype: Dtype, weights: str) -> None:
         import openvino

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -161,7 +162,7 @@ class UNet(nn.Module):
 
         `y` is the added embedding's input, [B,adm_in_channels], or class numbers [B], where the model has one.
         """
-        dtype = self.out[2].weight.dtype
+        dtype = cast(Conv2d, self.out[2]).weight.dtype
         x, context = x.to(dtype), context.to(dtype)
         emb = self.time_embed(sinusoidal(t, self.config.model_channels).to(dtype))
         if self.label_emb is not None:

@@ -1,0 +1,74 @@
+"""Paint the sample grid of the README: `python -m docs.grid` writes `docs/images/grid.png` from the prompts below."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from pinxit.schema.events import ImageReady
+from pinxit.schema.request import GenerationRequest
+from pinxit.studio import Studio
+
+TARGET = Path(__file__).parent / "images" / "grid.png"
+COLUMNS = 8
+SEED = 7
+PROMPTS = (
+    "a red apple on a blue background, 3d style",
+    "a cat, 3d style, white background",
+    "a rocket, flat style, navy blue background",
+    "a house, 3d style, on a green background",
+    "a sunflower, cartoon style, white background",
+    "a penguin, 3d style, cyan background",
+    "a strawberry, 3d style, pink background",
+    "a smiling face, 3d style, purple background",
+    "一只猫，3D风格，黄色背景",
+    "红苹果，3D风格，白色背景",
+    "一只熊猫，扁平风格，绿色背景",
+    "蓝色的心，3D风格，白色背景",
+    "一棵圣诞树，3D风格，红色背景",
+    "一辆汽车，卡通风格，白色背景",
+    "月亮，3D风格，黑色背景",
+    "草莓，扁平风格，白色背景",
+    "a dog, 3d style",
+    "a frog, flat style, beige background",
+    "a pizza, 3d style, gray background",
+    "a robot, 3d style, orange background",
+    "a fire, flat style, white background",
+    "a guitar, 3d style, teal background",
+    "a crown, 3d style, purple background",
+    "a ghost, cartoon style, navy blue background",
+    "a carrot, 3d style, white background",
+    "a cactus, 3d style, yellow background",
+    "a bell, flat style, white background",
+    "a panda, 3d style, red background",
+    "a cloud, 3d style, blue background",
+    "a donut, cartoon style, cyan background",
+    "a mushroom, flat style, white background",
+    "a trophy, 3d style, black background",
+)
+
+
+def main() -> int:
+    """Paint every prompt with the built-in model's defaults and put the pictures side by side."""
+    studio = Studio()
+    pictures: list[Image.Image] = []
+    for prompt in PROMPTS:
+        request = GenerationRequest(prompt=prompt, seed=SEED)
+        events = studio.paint(request)
+        pictures += [event.image for event in events if isinstance(event, ImageReady) and event.image is not None]
+        sys.stdout.write(f"{prompt}\n")
+    side = pictures[0].width // 2
+    rows = -(-len(pictures) // COLUMNS)
+    grid = Image.new("RGB", (COLUMNS * side, rows * side), "white")
+    for place, picture in enumerate(pictures):
+        small = picture.resize((side, side), Image.Resampling.LANCZOS)
+        grid.paste(small, (place % COLUMNS * side, place // COLUMNS * side))
+    TARGET.parent.mkdir(exist_ok=True)
+    grid.save(TARGET, optimize=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
