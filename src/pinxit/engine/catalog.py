@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pinxit.models.contract import AnyFamily
+from pinxit.sampling.compat import NoiseSpec
 from pinxit.sampling.samplers import SamplerSpec
 from pinxit.sampling.schedules import ScheduleSpec
 from pinxit.schema.registry import Registry
@@ -12,8 +13,9 @@ from pinxit.schema.registry import Registry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """The families, samplers and schedules that plugins registered, the built-in ones first."""
+    """The families, samplers, schedules and sources of noise that plugins registered, the built-in ones first."""
 
     families: Registry[AnyFamily]
     samplers: Registry[SamplerSpec]
     schedules: Registry[ScheduleSpec]
+    noises: Registry[NoiseSpec]

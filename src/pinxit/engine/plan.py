@@ -13,9 +13,10 @@ from pinxit.engine.library import ModelEntry, ModelLibrary
 from pinxit.engine.machine import GIB, Machine, this_machine
 from pinxit.models.contract import AnyFamily, Facts
 from pinxit.prompts.grammar import Dialect, dialect, read_prompt
+from pinxit.sampling.compat import NoiseSpec
 from pinxit.sampling.samplers import SamplerOptions, SamplerSpec
 from pinxit.sampling.schedules import ScheduleOptions, ScheduleSpec, automatic, for_strength, without_next_to_last
-from pinxit.schema.errors import BadInput, Missing, ModelError, OutOfMemory, UnknownName
+from pinxit.schema.errors import BadInput, Missing, ModelError, OutOfMemory
 from pinxit.schema.parts import FromImage, Interval, Size
 from pinxit.schema.record import ModelFile
 from pinxit.schema.request import GenerationRequest
@@ -25,7 +26,8 @@ from pinxit.weights.identify import Match, identify
 SEEDS = 2**53
 """Seeds that are drawn for a user lie below this, so that every JSON reader keeps them exact."""
 
-NOISE_MODES = ("philox",)
+NOISE = "philox"
+"""The source of noise where the request names none: the same numbers on every machine."""
 RUNTIME_BYTES = 0.35 * GIB
 
 
@@ -43,6 +45,7 @@ class Resolved:
     sampler: SamplerSpec
     options: SamplerOptions
     schedule: ScheduleSpec
+    noise: NoiseSpec
     sigmas: tuple[float, ...]
     words: Dialect
     inputs: Mapping[str, bytes]
@@ -161,6 +164,7 @@ def resolve(
         sampler=sampler,
         options=_options(filled, sampler),
         schedule=schedule,
+        noise=catalog.noises.get(request.noise or NOISE, field="noise"),
         sigmas=_sigmas(filled, facts, sampler, schedule),
         words=words,
         inputs=given,
@@ -204,8 +208,6 @@ def _filled(
 ) -> GenerationRequest:
     """The request with the model's defaults and canonical names."""
     usual = facts.defaults
-    if request.noise not in (None, *NOISE_MODES):
-        raise UnknownName("noise source", request.noise or "", NOISE_MODES, field="noise")
     interval = request.guidance_interval
     if interval is None and usual.interval is not None:
         interval = Interval(lo=usual.interval[0], hi=usual.interval[1])

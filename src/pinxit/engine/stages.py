@@ -23,7 +23,7 @@ from pinxit.prompts.editing import Pass
 from pinxit.prompts.grammar import read_prompt
 from pinxit.sampling.denoiser import Conditioning, Denoiser, Prediction, PredictionLog, logged, precondition
 from pinxit.sampling.guidance import GuidanceOptions, composed, guided, interval
-from pinxit.sampling.noise import NoiseSource, PhiloxNoise
+from pinxit.sampling.noise import NoiseSource
 from pinxit.sampling.samplers import Step
 from pinxit.schema.errors import NumericError
 from pinxit.schema.parts import FromImage
@@ -31,8 +31,6 @@ from pinxit.schema.record import ModelFacts, Record, sigmas_sha256
 
 if TYPE_CHECKING:
     from PIL import Image
-
-NOISE = "philox"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +100,7 @@ def prepare(resolved: Resolved, residency: Residency, *, seed: int) -> Start:
     """The noisy latent that the first step sees: pure noise, or the input picture with noise on it."""
     spec, process = resolved.facts.latent, resolved.facts.process
     height, width = latent_size(resolved.size.width, resolved.size.height, spec.downscale)
-    noise = PhiloxNoise((seed,), (spec.channels, height, width), convert=torch.from_numpy)
+    noise = resolved.noise.make((seed,), (spec.channels, height, width), convert=torch.from_numpy)
     sigmas = resolved.sigmas
     source = resolved.request.source
     if not isinstance(source, FromImage):
@@ -235,7 +233,7 @@ def finish(resolved: Resolved, residency: Residency, *, index: int) -> Record:
             files=resolved.files,
         ),
         sigmas_sha256=sigmas_sha256(resolved.sigmas),
-        noise=NOISE,
+        noise=resolved.noise.name,
         dtype=residency.dtype_name,
         threads=torch.get_num_threads(),
         torch=torch.__version__,

@@ -1,4 +1,4 @@
-"""The built-in plugin: the one file that names every family, sampler and schedule we bring."""
+"""The built-in plugin: the one file that names every family, sampler, schedule and source of noise we bring."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pinxit.models.pinxit.family import FAMILY as PINXIT
 from pinxit.models.sd1.family import FAMILY as SD1
 from pinxit.models.sd2.family import FAMILY as SD2
 from pinxit.plugins.hookspecs import hookimpl
+from pinxit.sampling.compat import NOISE_SOURCES, NoiseSpec
 from pinxit.sampling.samplers import SAMPLERS, SamplerSpec
 from pinxit.sampling.schedules import SCHEDULES, ScheduleSpec
 
@@ -24,3 +25,8 @@ def register_samplers() -> list[SamplerSpec]:
 @hookimpl
 def register_schedules() -> list[ScheduleSpec]:
     return list(SCHEDULES)
+
+
+@hookimpl
+def register_noises() -> list[NoiseSpec]:
+    return list(NOISE_SOURCES)

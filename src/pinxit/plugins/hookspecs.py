@@ -5,6 +5,7 @@ from __future__ import annotations
 import pluggy
 
 from pinxit.models.contract import AnyFamily
+from pinxit.sampling.compat import NoiseSpec
 from pinxit.sampling.samplers import SamplerSpec
 from pinxit.sampling.schedules import ScheduleSpec
 
@@ -28,4 +29,10 @@ def register_samplers() -> list[SamplerSpec]:
 @hookspec
 def register_schedules() -> list[ScheduleSpec]:
     """Schedules: the specs that `@schedule` attached."""
+    return []
+
+
+@hookspec
+def register_noises() -> list[NoiseSpec]:
+    """Sources of noise: ways to draw it from a seed, such as those of other programs."""
     return []

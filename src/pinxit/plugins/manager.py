@@ -25,6 +25,7 @@ def build_catalog(plugins: Iterable[object | ModuleType] = ()) -> Catalog:
         families=_registry("family", manager.hook.register_families()),
         samplers=_registry("sampler", manager.hook.register_samplers()),
         schedules=_registry("schedule", manager.hook.register_schedules()),
+        noises=_registry("noise source", manager.hook.register_noises()),
     )
 
 
