@@ -123,7 +123,7 @@ def wheel() -> list[str]:
 
 
 STAGES = (
-    Stage(name="lint", run=tool("ruff", "check", *SOURCES)),
+    Stage(name="lint", run=tool("ruff", "check", "--output-format", "concise", *SOURCES)),
     Stage(name="format", run=tool("ruff", "format", "--check", *SOURCES)),
     Stage(name="sizes", run=sizes),
     Stage(name="generated docs", run=tool("docs.generate", "--check")),

@@ -147,11 +147,11 @@ def train(monkeypatch: pytest.MonkeyPatch, seconds: float, *, finished: bool, wo
 
 
 def test_training_is_told_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    done, job = train(monkeypatch, 9.0, finished=True, words=("--steps", "5", "--decay", "0"))
+    done, job = train(monkeypatch, 9.0, finished=True, words=("--steps", "5", "--decay", "0", "--device", "cpu"))
     assert (done.code, done.out, done.err) == (0, "workshop\n", "step 1\n")
     assert (job.name, job.bank, job.workshop) == ("text", Path("bank"), Path("workshop"))
     assert (job.recipe.optimisation.steps, job.recipe.optimisation.decay, job.limits.seconds) == (5, 0, None)
-    assert (job.workers.rank, job.workers.count) == (0, 1)
+    assert (job.workers.rank, job.workers.count, job.device.type) == (0, 1, "cpu")
 
 
 def test_training_may_end_by_the_clock_or_by_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +179,16 @@ def test_training_may_end_by_the_clock_or_by_the_user(monkeypatch: pytest.Monkey
 def test_bad_numbers_are_told(words: list[str], message: str) -> None:
     done = call("train", "text", "--data", "b", "--into", "w", *words)
     assert (done.code, done.err) == (3, f"pinxit: {message}\n")
+
+
+def test_a_device_is_known_and_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    words = ("train", "text", "--data", "b", "--into", "w", "--device")
+    done = call(*words, "cuda")
+    assert (done.code, done.err.splitlines()[0]) == (5, "pinxit: There is no CUDA device here.")
+    assert call(*words, "tpu").code == 3
 
 
 def test_a_missing_bank_or_recipe_is_told() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pinxit.cli.commands import Command, OpenStudio
 from pinxit.cli.data import report
@@ -11,9 +13,13 @@ from pinxit.cli.numbers import whole
 from pinxit.cli.parser import Arguments, Flag, Operand
 from pinxit.cli.running import RUN_FLAGS
 from pinxit.cli.terminal import Terminal
-from pinxit.schema.errors import Interrupted, UnknownName, UsageError
+from pinxit.schema.errors import Interrupted, Missing, UnknownName, UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 SUFFIX = ".toml"
+DEVICES = ("cpu", "cuda")
 
 
 def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> int:  # noqa: ARG001  every command's shape
@@ -35,13 +41,15 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
 
     if threads is not None:
         torch.set_num_threads(threads)
-    workers = Workers.from_environment(torch.device("cpu"))
+    device = _device(arguments.value("device"), terminal)
+    workers = Workers.from_environment(device)
     job = Job(
         name=path.stem,
         recipe=recipe,
         bank=bank,
         workshop=workshop,
         limits=Limits(seconds=seconds),
+        device=device,
         workers=workers,
     )
     first = workers.rank == 0
@@ -74,6 +82,21 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
+def _device(word: str | None, terminal: Terminal) -> torch.device:
+    """The device to train on: the named one, else this process's CUDA device, else the processor."""
+    import torch
+
+    if word not in (None, *DEVICES):
+        raise UnknownName("device", str(word), DEVICES)
+    if word == "cpu" or (word is None and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise Missing(terminal.say("error.cuda"), hint=terminal.say("hint.cuda"))
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
 def _needed(arguments: Arguments, name: str, terminal: Terminal) -> Path:
     word = arguments.value(name)
     if not word:
@@ -93,6 +116,7 @@ COMMAND = Command(
         Flag(name="steps", text="flag.steps", metavar="N"),
         Flag(name="decay", text="flag.decay", metavar="N"),
         Flag(name="threads", text="flag.threads", metavar="N"),
+        Flag(name="device", text="flag.device", metavar="WORD", limits="|".join(DEVICES)),
         *RUN_FLAGS,
     ),
     examples=(

@@ -101,7 +101,13 @@ def fitted(image: Image.Image, size: Size, fit: Fit) -> Image.Image:
     if fit == "resize":
         return image.resize(target, Image.Resampling.LANCZOS)
     if fit == "pad":
-        return ImageOps.pad(image, target, Image.Resampling.LANCZOS, color=(255, 255, 255))
+        scale = min(size.width / image.width, size.height / image.height)
+        # A picture far longer than wide keeps one pixel of its short side.
+        inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        white = Image.new("RGB", target, (255, 255, 255))
+        corner = ((size.width - inner[0]) // 2, (size.height - inner[1]) // 2)
+        white.paste(image.resize(inner, Image.Resampling.LANCZOS), corner)
+        return white
     return ImageOps.fit(image, target, Image.Resampling.LANCZOS)
 
 

@@ -99,7 +99,7 @@ class DiffusionTask:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         unet, text = self.networks["unet"], self.networks["text"]
         device = next(unet.parameters()).device
-        t = draw_timesteps(count, terminal=recipe.terminal, generator=generator)
+        t = draw_timesteps(count, terminal=recipe.terminal, lean=recipe.lean, generator=generator)
         abar = self.abar[t].to(device)
         noise = torch.randn(z.shape, generator=generator).to(device)
         x, velocity = noised(z.to(device), noise, abar)

@@ -35,10 +35,13 @@ def loss_weight(abar: Tensor, *, gamma: float = 5.0) -> Tensor:
     return snr_plus_one.clamp(max=gamma) / snr_plus_one
 
 
-def draw_timesteps(count: int, *, terminal: float, generator: torch.Generator) -> Tensor:
-    """`count` timesteps 0..999, stratified over the range; a share `terminal` of them is moved to the last one."""
+def draw_timesteps(count: int, *, terminal: float, lean: float = 1.0, generator: torch.Generator) -> Tensor:
+    """`count` timesteps 0..999, stratified; a share `terminal` of them is moved to the last one.
+
+    They are spread as u ** lean for even u: below 1 they lean towards high noise, where a prompt decides most.
+    """
     strata = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    t = (strata * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)
+    t = (strata**lean * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)
     t = t[torch.randperm(count, generator=generator)]
     last = torch.rand(count, generator=generator) < terminal
     return torch.where(last, torch.full_like(t, TIMESTEPS - 1), t)

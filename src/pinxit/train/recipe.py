@@ -5,6 +5,7 @@ A run is a function of its recipe, its data and the step number: the loop draws 
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -134,10 +135,17 @@ class DiffusionRecipe(Part):
     refresh: int = Field(default=1500, ge=1, description="steps after which the pool is composed anew")
     dropout: float = Field(default=0.0, ge=0, lt=1)
     drop_caption: float = Field(default=0.1, ge=0, le=1)
+    lean: float = Field(default=1.0, gt=0, le=4, description="below 1, more samples are drawn at high noise")
     terminal: float = Field(default=0.02, ge=0, le=1, description="share of samples drawn at the last timestep")
     freeze_text: int | None = Field(default=None, ge=0)
     text_rate: float = Field(default=0.3, ge=0, le=1, description="the text encoder's learning rate, relative")
     optimisation: Optimisation
+
+
+def identity(recipe: VaeRecipe | TextRecipe | DiffusionRecipe) -> str:
+    """What two recipes share when one can go on from the other's state: the kind, the stage and the shape."""
+    parts = (recipe.kind, getattr(recipe, "stage", ""), recipe.shape.model_dump_json())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 Recipe = Annotated[VaeRecipe | TextRecipe | DiffusionRecipe, Field(discriminator="kind")]

@@ -10,7 +10,6 @@ runs/<recipe name>/                                     training states and logs
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +28,7 @@ from pinxit.train.data.bank import Bank
 from pinxit.train.data.concepts import first_keys
 from pinxit.train.loop import Limits, Summary, Task, Trainer, train
 from pinxit.train.parallel import Workers
-from pinxit.train.recipe import DiffusionRecipe, Selection, TextRecipe, VaeRecipe, VaeShape
+from pinxit.train.recipe import DiffusionRecipe, Selection, TextRecipe, VaeRecipe, VaeShape, identity
 
 AnyRecipe = VaeRecipe | TextRecipe | DiffusionRecipe
 Report = Callable[[str], None]
@@ -111,8 +110,9 @@ def _run_vae(job: Job, recipe: VaeRecipe, bank: Bank, report: Report) -> Summary
 def train_averaged(job: Job, task: Task, report: Report) -> Summary:
     """Train, then leave the averaged weights in the task's networks."""
     trainer = Trainer(task, job.recipe.optimisation, workers=job.workers)
-    digest = hashlib.sha256(job.recipe.model_dump_json(exclude={"optimisation"}).encode()).hexdigest()
-    summary = train(trainer, job.workshop / "runs" / job.name, recipe=digest, limits=job.limits, report=report)
+    summary = train(
+        trainer, job.workshop / "runs" / job.name, recipe=identity(job.recipe), limits=job.limits, report=report
+    )
     average = trainer.averaged()
     with torch.no_grad():
         for name, parameter in task.networks.named_parameters():
