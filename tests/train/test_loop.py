@@ -155,7 +155,7 @@ def test_recipe_errors_name_the_entry(tmp_path: Path) -> None:
     path.write_text(
         "kind = 'vae'\nstage = 'sideways'\nsize = 64\n[optimisation]\nsteps=1\nbatch=1\nlearning_rate=0.1\n"
     )
-    with pytest.raises(BadInput, match="vae.stage"):
+    with pytest.raises(BadInput, match=r"vae\.stage"):
         read_recipe(path)
     path.write_text("kind = [")
     with pytest.raises(BadInput, match="not a TOML file"):

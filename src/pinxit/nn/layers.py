@@ -22,13 +22,13 @@ class Embedding(nn.Embedding):
     """A table of vectors; drawn with deviation 0.02 where memory is real, as CLIP's are."""
 
     def __init__(self, count: int, width: int) -> None:
-        # Handing the table in skips torch's own drawing of it, which on the meta device loads torch's whole compiler.
+        # Handing the table in skips torch's own drawing of it, which on the meta device loads its whole compiler.
         table = torch.empty(count, width)
         super().__init__(count, width, _weight=table if table.is_meta else table.normal_(std=0.02))
 
 
 class GEGLU(nn.Module):
-    """Gated feed-forward input: `a * gelu(b)` of one projection's two halves (Shazeer 2020). [..., C] -> [..., inner]."""
+    """Gated feed-forward input, `a * gelu(b)` of a projection's halves (Shazeer 2020). [..., C] -> [..., inner]."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ class Registry(Generic[T]):
 
     def add(self, entry: T) -> None:
         """Add `entry` under its name and aliases. Raises ValueError when one of them is taken."""
-        keys = {name.casefold() for name in (entry.name, *entry.aliases)}
+        keys = list(dict.fromkeys(name.casefold() for name in (entry.name, *entry.aliases)))
         for key in keys:
             if key in self._lookup:
                 raise ValueError(f"{self.kind} {key!r} is already taken by {self._lookup[key].name!r}")

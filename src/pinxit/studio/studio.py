@@ -41,7 +41,7 @@ class Studio:
         output: Path | None = None,
         stop: Callable[[], bool] = never,
     ) -> Iterator[Event]:
-        """Paint `request` as a stream of events; pictures are written to `output` (a file or a folder) unless it is None.
+        """Paint `request` as a stream of events; pictures go to `output` (a file or a folder) unless it is None.
 
         Raises PinxitError subclasses; `stop` is asked between steps and ends the run with Interrupted.
         """

@@ -83,8 +83,8 @@ def model_card(
         "",
         "## Sources and licence",
         "",
-        f"Learned from {', '.join(sources)}. Authors and licences are in `ATTRIBUTION.md`; held-out drawings were "
-        "fixed by hash before training and never shown. The weights are released under CC-BY-4.0; name pinxit and the sets.",
+        f"Learned from {', '.join(sources)}. Authors and licences are in `ATTRIBUTION.md`. Held-out drawings were "
+        "fixed by hash before training and never shown. The weights are released under CC-BY-4.0: name pinxit and the sets.",
         "",
         "`training.json` holds the recipes and the loss curves.",
         "",

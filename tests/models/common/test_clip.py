@@ -71,7 +71,7 @@ def test_text_encoder_gives_openclips_states() -> None:
 
 
 def _from_openclip(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """OpenCLIP's tensors under Hugging Face names, written out by hand so that the layout tables are not their own judge."""
+    """OpenCLIP's tensors under Hugging Face names, by hand, so that the layout tables are not their own judge."""
     ours = {
         "text_model.embeddings.token_embedding.weight": theirs["token_embedding.weight"],
         "text_model.embeddings.position_embedding.weight": theirs["positional_embedding"],
