@@ -12,6 +12,7 @@ from pinxit.engine import stages
 from pinxit.engine.plan import Resolved
 from pinxit.engine.residency import Residency
 from pinxit.engine.run import run
+from pinxit.sampling.compat import NOISE_SOURCES
 from pinxit.sampling.denoiser import Prediction
 from pinxit.sampling.samplers import SAMPLERS, Step
 from pinxit.schema.events import ImageReady, Stepped
@@ -46,6 +47,15 @@ def test_other_work_and_a_reload_change_nothing(easels: Easels, family: str, dty
     assert easel.pixels(sampler="euler_ancestral") == wanted
     easel.residency.clear()
     assert easel.pixels(sampler="euler_ancestral") == wanted
+
+
+@pytest.mark.parametrize("noise", [spec.name for spec in NOISE_SOURCES])
+def test_every_source_of_noise_is_a_function_of_the_seed(easels: Easels, noise: str) -> None:
+    """Also a source that other programs share among a batch: here each picture is painted alone."""
+    easel = easels("pinxit")
+    together = easel.pixels(noise=noise, count=2, sampler="euler_ancestral")
+    assert easel.pixels(noise=noise, seed=8, sampler="euler_ancestral") == together[1:]
+    assert (together == easel.pixels(count=2, sampler="euler_ancestral")) is (noise == "philox")
 
 
 def test_another_model_in_between_changes_nothing(easels: Easels) -> None:

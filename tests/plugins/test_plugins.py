@@ -9,12 +9,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from pluggy import PluginValidationError
 
 from pinxit.models.contract import AnyFamily
 from pinxit.models.sd1.family import FAMILY as SD1
 from pinxit.plugins import builtin, hookspecs
 from pinxit.plugins.hookspecs import PROJECT, hookimpl
 from pinxit.plugins.manager import build_catalog
+from pinxit.sampling.compat import NOISE_SOURCES, NoiseSpec
 from pinxit.sampling.process import NoiseProcess
 from pinxit.sampling.samplers import SAMPLERS, SamplerSpec, sampler, specs_of
 from pinxit.sampling.samplers.euler import euler
@@ -34,7 +36,7 @@ def halves(n: int, process: NoiseProcess, options: ScheduleOptions) -> tuple[flo
 
 
 class Plugin:
-    """A sampler, a schedule and a family under new names."""
+    """One of everything under new names."""
 
     @hookimpl
     def register_samplers(self) -> list[SamplerSpec]:
@@ -52,13 +54,18 @@ class Plugin:
     def register_families(self) -> list[AnyFamily]:
         return [replace(SD1, name="sd1-like", title="Like SD 1", layouts=(), aliases=("likeness",))]
 
+    @hookimpl
+    def register_noises(self) -> list[NoiseSpec]:
+        return [replace(NOISE_SOURCES[0], name="silence", aliases=())]
+
 
 def test_a_plugins_entries_are_used_by_name(easels: Easels) -> None:
     ours = easels("pinxit")
     catalog = build_catalog([Plugin()])
     easel = Easel(library=ours.library, catalog=catalog, residency=ours.residency, model="pinxit")
-    ready = easel.paint(sampler="My Own", schedule="halves")[0]
-    assert (ready.record.request.sampler, ready.record.request.schedule) == ("mine", "halves")
+    ready = easel.paint(sampler="My Own", schedule="halves", noise="Silence")[0]
+    request = ready.record.request
+    assert (request.sampler, request.schedule, ready.record.noise) == ("mine", "halves", "silence")
     assert ready.pixels_sha256 == easel.pixels(sampler="euler", schedule="halves")[0]
     assert catalog.families.get("likeness").name == "sd1-like"
 
@@ -75,6 +82,7 @@ def test_ours_come_first_and_in_order() -> None:
     assert catalog.samplers.names() == (*(spec.name for spec in SAMPLERS), "mine")
     assert catalog.schedules.names() == (*(spec.name for spec in SCHEDULES), "halves")
     assert catalog.families.names() == ("pinxit", "sd1", "sd2", "sd1-like")
+    assert catalog.noises.names() == (*(spec.name for spec in NOISE_SOURCES), "silence")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +92,7 @@ def test_ours_come_first_and_in_order() -> None:
         ("register_samplers", lambda: [replace(SAMPLERS[0], name="Heun", aliases=())], "sampler 'heun' is already"),
         ("register_schedules", lambda: [SCHEDULES[0]], "schedule 'karras' is already taken by 'karras'"),
         ("register_families", lambda: [SD1], "family 'sd1' is already taken by 'sd1'"),
+        ("register_noises", lambda: [NOISE_SOURCES[0]], "'philox' is already taken by 'philox'"),
     ],
 )
 def test_a_name_is_taken_once(hook: str, entries: Callable[[], list[object]], told: str) -> None:
@@ -93,12 +102,20 @@ def test_a_name_is_taken_once(hook: str, entries: Callable[[], list[object]], to
 
 
 def test_two_plugins_cannot_take_one_name() -> None:
-    with pytest.raises(ValueError, match="'mine' is already taken"):
+    with pytest.raises(ValueError, match="'sd1-like' is already taken"):
         build_catalog([Plugin(), Plugin()])
 
 
 def test_a_plugin_with_nothing_to_say_changes_nothing() -> None:
     assert build_catalog([SimpleNamespace()]).samplers.names() == build_catalog().samplers.names()
+
+
+def test_a_hook_that_does_not_exist_is_told() -> None:
+    def register_sampler() -> list[SamplerSpec]:
+        return []
+
+    with pytest.raises(PluginValidationError, match="unknown hook 'register_sampler'"):
+        build_catalog([SimpleNamespace(register_sampler=hookimpl(register_sampler))])
 
 
 def test_catalogues_share_nothing() -> None:
@@ -107,7 +124,7 @@ def test_catalogues_share_nothing() -> None:
 
 
 def test_there_are_hooks() -> None:
-    assert HOOKS == ["register_families", "register_samplers", "register_schedules"]
+    assert HOOKS == ["register_families", "register_samplers", "register_schedules", "register_noises"]
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -121,7 +138,7 @@ def test_every_hook_is_documented_and_answered_by_ours(hook: str) -> None:
     assert ours()
 
 
-@pytest.mark.parametrize("registry", ["families", "samplers", "schedules"])
+@pytest.mark.parametrize("registry", ["families", "samplers", "schedules", "noises"])
 def test_every_entry_has_a_title_that_people_read(registry: str) -> None:
     for entry in getattr(build_catalog(), registry):
         assert entry.title

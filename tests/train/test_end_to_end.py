@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from pinxit.schema.errors import Missing
+from pinxit.schema.errors import BadInput, Missing
 from pinxit.schema.events import Finished, ImageReady
 from pinxit.schema.request import GenerationRequest
 from pinxit.studio import Studio
@@ -62,8 +63,8 @@ def workshop(drawings: Bank, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_trained_model_paints(workshop: Path, tmp_path: Path) -> None:
-    export(workshop, tmp_path / "model")
+def test_trained_model_paints(drawings: Bank, workshop: Path, tmp_path: Path) -> None:
+    export(workshop, drawings, tmp_path / "model")
     shards = list((tmp_path / "model").rglob("*.safetensors"))
     assert shards
     assert max(path.stat().st_size for path in shards) < 16 * 2**20
@@ -76,6 +77,20 @@ def test_trained_model_paints(workshop: Path, tmp_path: Path) -> None:
     assert ready.image.size == (64, 64)
     assert ready.path is not None
     assert ready.path.is_file()
+
+
+def test_exported_model_says_what_it_is(drawings: Bank, workshop: Path, tmp_path: Path) -> None:
+    export(workshop, drawings, tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text("utf-8")
+    assert "cat (猫)" in card
+    assert "license: cc-by-4.0" in card
+    assert "samples seen, unet | 8" in card
+    assert (tmp_path / "model" / "ATTRIBUTION.md").read_text("utf-8").startswith("# Attribution")
+    runs = json.loads((tmp_path / "model" / "training.json").read_text("utf-8"))
+    assert runs["unet"]["recipe"]["optimisation"]["steps"] == 2
+    assert [line["step"] for line in runs["unet"]["log"]] == [1, 2]
+    with pytest.raises(BadInput):
+        export(workshop, drawings, tmp_path / "model")
 
 
 def test_latents_come_out_normalised(workshop: Path) -> None:

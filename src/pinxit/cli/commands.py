@@ -116,6 +116,7 @@ COMMANDS: tuple[Entry, ...] = (
     Entry(name="doctor", target="pinxit.cli.doctor:COMMAND", summary="summary.doctor"),
     Entry(name="data build", target="pinxit.cli.data:COMMAND", summary="summary.data"),
     Entry(name="train", target="pinxit.cli.train:COMMAND", summary="summary.train"),
+    Entry(name="export", target="pinxit.cli.export:COMMAND", summary="summary.export"),
     Entry(name="bench", target="pinxit.bench.command:main", summary="summary.bench"),
 )
 """A name may have several words."""

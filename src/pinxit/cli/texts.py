@@ -39,6 +39,7 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "about.list": "List the names that flags accept.",
         "about.paint": "Paint pictures from a text. Each file holds its complete recipe; its path is printed.",
         "about.redo": "Paint a picture again from the recipe in its file. Every flag given here changes the recipe.",
+        "about.export": "Write a trained model as a folder that pinxit and diffusers load, with its card and sources.",
         "about.train": "Train a part of a model by a recipe. A run that was stopped goes on where it was.",
         "about.verify": (
             "Paint a picture again and compare: exit code 0 when every pixel is equal, 1 when some differ, 5 when it "
@@ -116,6 +117,8 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "flag.dry-run": "Say what would be done, without painting.",
         "flag.help": "Show this page.",
         "flag.image-again": "The starting picture, where it is not found by its fingerprint beside the file or here.",
+        "flag.model-out": "Folder to write the model to.",
+        "flag.replace": "Replace the folder if it is there.",
         "flag.into": "Folder of the model in the making.",
         "flag.json": "Print one line of JSON for each event.",
         "flag.keep-going": "Go on without packages that are gone or have changed.",
@@ -173,6 +176,7 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "operand.kind": "models, samplers or schedules",
         "operand.picture": "A picture with a recipe in it, or the JSON file of a recipe.",
         "operand.prompt": "What the picture should show, in quotes; - reads it from standard input.",
+        "operand.workshop": "Folder of the model in the making.",
         "operand.recipe": "A .toml file, or the name of a recipe that comes with pinxit.",
         "page.table.code": "Exit code",
         "page.table.flag": "Flag",
@@ -189,6 +193,7 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "summary.list": "List models, samplers or schedules.",
         "summary.paint": "Paint pictures from a text.",
         "summary.redo": "Paint a picture again, with or without changes.",
+        "summary.export": "Write a trained model as a folder.",
         "summary.train": "Train a model by a recipe.",
         "summary.verify": "Paint a picture again and compare.",
         "train.resume": "The state is saved; the same command goes on.",

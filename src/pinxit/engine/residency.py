@@ -13,6 +13,8 @@ from pinxit.prompts.tokenizer import ClipTokenizer
 from pinxit.schema.errors import BadModelFile, OutOfMemory
 from pinxit.weights.load import load_into
 
+ALIGNMENT = 64
+"""Bytes to whose multiples torch itself aligns."""
 Key = tuple[Path, tuple[tuple[Path, int, int], ...], object]
 
 
@@ -78,6 +80,7 @@ class Residency:
                 network = resolved.family.build(resolved.config, component)
             load_into(network, resolved.match, component, dtype=dtype)
             network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's overloads omit this form
+            _align(network)
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, MemoryError) or "allocate memory" in str(error):
                 raise OutOfMemory(
@@ -86,3 +89,15 @@ class Residency:
                 ) from error
             raise
         return network.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def _align(network: nn.Module) -> None:
+    """Copy every tensor that lies where its file put it to an address that torch would choose.
+
+    Kernels sum in another order on other alignments, so the same weights in two files would give two pictures. What was
+    copied is also safe from a file that shrinks.
+    """
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.data_ptr() % ALIGNMENT:
+            tensor.data = tensor.data.clone()

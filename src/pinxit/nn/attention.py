@@ -8,9 +8,15 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from pinxit.nn.kernels.attention import CURRENT
+
 
 def attention(q_BLC: Tensor, k_BSC: Tensor, v_BSC: Tensor, heads: int, *, causal: bool = False) -> Tensor:
     """Attend from each query to all keys, per head. `C` must be a multiple of `heads`. Returns [B, L, C]."""
+    kernel = None if causal else CURRENT.get()
+    found = None if kernel is None else kernel(q_BLC, k_BSC, v_BSC, heads)
+    if found is not None:
+        return found
     batch, queries, width = q_BLC.shape
     q_BHLD, k_BHSD, v_BHSD = (t.unflatten(-1, (heads, width // heads)).transpose(1, 2) for t in (q_BLC, k_BSC, v_BSC))
     out_BHLD = F.scaled_dot_product_attention(q_BHLD, k_BHSD, v_BHSD, is_causal=causal)

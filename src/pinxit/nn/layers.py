@@ -1,14 +1,62 @@
-"""The parameterised layers, under one roof: torch's own, by the names that the networks use."""
+"""The parameterised layers, under one roof: torch's own, by the names that the networks use.
+
+Convolutions and linear layers hold a packed copy of their weight where `pinxit.nn.speed.accelerate` asked for one.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Conv2d = nn.Conv2d
-Linear = nn.Linear
+from pinxit.nn.packed import PackedWeight
+
 LayerNorm = nn.LayerNorm
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution over pictures. [B,C,H,W] -> [B,out,H',W']."""
+
+    packed: PackedWeight | None = None
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch's name for it
+        found = None if self.packed is None else self.packed.conv2d(input, self)
+        return super().forward(input) if found is None else found
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Conv2d:
+        _forget(self.packed)
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *given: Any) -> None:
+        _forget(self.packed)
+        super()._load_from_state_dict(*given)
+
+
+class Linear(nn.Linear):
+    """A linear map of the last axis. [..., C] -> [..., out]."""
+
+    packed: PackedWeight | None = None
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch's name for it
+        found = None if self.packed is None else self.packed.linear(input, self)
+        return super().forward(input) if found is None else found
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear:
+        _forget(self.packed)
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *given: Any) -> None:
+        _forget(self.packed)
+        super()._load_from_state_dict(*given)
+
+
+def _forget(packed: PackedWeight | None) -> None:
+    """After a move or a loading, tensors may hold other numbers at the same address."""
+    if packed is not None:
+        packed.forget()
 
 
 class GroupNorm(nn.GroupNorm):

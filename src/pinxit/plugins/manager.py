@@ -16,11 +16,15 @@ T = TypeVar("T", bound=Named)
 
 
 def build_catalog(plugins: Iterable[object | ModuleType] = ()) -> Catalog:
-    """The catalogue of the built-in plugin and `plugins`, in that order. Raises ValueError for a name taken twice."""
+    """The catalogue of the built-in plugin and `plugins`, in that order.
+
+    Raises ValueError for a name taken twice, and pluggy's PluginValidationError for a hook that does not exist.
+    """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     for plugin in (builtin, *plugins):
         manager.register(plugin)
+    manager.check_pending()
     return Catalog(
         families=_registry("family", manager.hook.register_families()),
         samplers=_registry("sampler", manager.hook.register_samplers()),

@@ -63,7 +63,8 @@ class UnknownName(BadInput):
     def __init__(self, kind: str, name: str, known: Iterable[str], *, field: str | None = None) -> None:
         choices = sorted(set(known))
         near = nearest(name, choices)
-        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Known: {', '.join(choices)}."
+        listed = f"Known: {', '.join(choices)}." if choices else f"No {kind} is known."
+        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else listed
         super().__init__(f"There is no {kind} named {name!r}.", hint=hint, field=field)
         self.nearest = near
 

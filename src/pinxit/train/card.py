@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from pinxit.train.data.bank import Bank
 from pinxit.train.data.concepts import named_concepts
@@ -15,14 +15,27 @@ from pinxit.train.recipe import Selection
 CURVE_POINTS = 120
 
 
-def history(workshop: Path) -> dict[str, list[dict[str, float]]]:
-    """Every run's log by the run's name, thinned to a drawable curve."""
-    found: dict[str, list[dict[str, float]]] = {}
+def history(workshop: Path) -> dict[str, dict[str, Any]]:
+    """Every run by its name: the recipe as it was run, samples seen, and the log thinned to a drawable curve."""
+    found: dict[str, dict[str, Any]] = {}
     for log in sorted((workshop / "runs").glob("*/log.jsonl")):
-        lines = [cast("dict[str, float]", json.loads(line)) for line in log.read_text("utf-8").splitlines()]
+        lines: list[dict[str, float]] = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+        recipe: dict[str, Any] = json.loads((log.parent / "recipe.json").read_text("utf-8"))
         stride = max(1, len(lines) // CURVE_POINTS)
-        found[log.parent.name] = [*lines[:-1:stride], *lines[-1:]]
+        found[log.parent.name] = {
+            "recipe": recipe,
+            "samples": int(sum(_samples(lines, recipe["optimisation"]["batch"]))),
+            "log": [*lines[:-1:stride], *lines[-1:]],
+        }
     return found
+
+
+def _samples(lines: Sequence[Mapping[str, float]], batch: int) -> Iterator[float]:
+    """Samples between the log's lines. A line that goes back belongs to a run that was started again."""
+    before = 0.0
+    for line in lines:
+        yield max(0.0, line["step"] - before) * line.get("batch", batch)
+        before = line["step"]
 
 
 def concept_names(bank: Bank, selection: Selection, keys: Sequence[str]) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -84,7 +97,8 @@ def model_card(
         "## Sources and licence",
         "",
         f"Learned from {', '.join(sources)}. Authors and licences are in `ATTRIBUTION.md`. Held-out drawings were "
-        "fixed by hash before training and never shown. The weights are released under CC-BY-4.0: name pinxit and the sets.",
+        "fixed by hash before training and never shown. The weights are released under CC-BY-4.0: name pinxit and "
+        "the sets.",
         "",
         "`training.json` holds the recipes and the loss curves.",
         "",

@@ -1,8 +1,8 @@
-"""From a workshop to the folder that the engine (and diffusers) loads."""
+"""From a workshop to the folder that the engine (and diffusers) loads, with its card, sources and history."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
 
 import torch
@@ -10,8 +10,13 @@ import torch
 from pinxit.models.common.ldm_unet import UNet
 from pinxit.models.pinxit.folder import folder_files
 from pinxit.models.pinxit.layout import FOLDER
+from pinxit.train.card import concept_names, history, model_card
+from pinxit.train.data.bank import Bank
+from pinxit.train.data.concepts import first_keys
+from pinxit.train.data.sources import source_named
 from pinxit.train.diffusion import unet_config
-from pinxit.train.recipe import UNetShape
+from pinxit.train.measure import autoencoder_psnr
+from pinxit.train.recipe import Selection, UNetShape
 from pinxit.train.words import load_text
 from pinxit.train.workshop import load_component, load_vae, read_shapes
 from pinxit.weights.save import save_model
@@ -19,12 +24,11 @@ from pinxit.weights.save import save_model
 SHARD_BYTES = 15 * 2**20
 
 
-def export(
-    workshop: Path, destination: Path, *, extra: Mapping[str, str] | None = None, overwrite: bool = False
-) -> tuple[Path, ...]:
+def export(workshop: Path, bank: Bank, destination: Path, *, overwrite: bool = False) -> tuple[Path, ...]:
     """Write the workshop's model as a diffusers folder in float16, in shards of at most 15 MiB.
 
-    `extra` are further text files by relative path. Raises Missing when a component was never trained.
+    Beside the weights go the model card, the attribution of the bank it learned from, and recipes with loss curves.
+    Raises Missing when a component was never trained, BadInput when `destination` exists and is not to be replaced.
     """
     vae = load_vae(workshop)
     text, _ = load_text(workshop)
@@ -38,12 +42,31 @@ def export(
     )
     for name in ("vocab.json", "merges.txt"):
         configs[f"tokenizer_2/{name}"] = (workshop / "tokenizer" / name).read_text("utf-8")
+    runs = history(workshop)
+    configs["training.json"] = json.dumps(runs, indent=1, ensure_ascii=False)
+    configs["ATTRIBUTION.md"] = (bank.folder / "attribution.md").read_text("utf-8")
+    networks = {"unet": unet, "vae": vae, "text_encoder_2": text}
+    selection = Selection.model_validate(runs.get("unet", {}).get("recipe", {}).get("data", {}))
+    facts = {
+        **{f"parameters, {name}": f"{_millions(network):.1f} M" for name, network in networks.items()},
+        **{f"autoencoder, {split} drawings": f"{psnr:.1f} dB" for split, psnr in autoencoder_psnr(vae, bank).items()},
+        **{f"samples seen, {name}": f"{run['samples']:,}" for name, run in runs.items()},
+    }
+    concepts = concept_names(bank, selection, first_keys(selection.concepts or 1000))
+    styles = {drawing.style: drawing.source for drawing in bank.drawings}
+    learned = [styles[style] for style in selection.styles or styles if style in styles]
+    sources = [f"{source_named(name).package} {source_named(name).version}" for name in learned]
+    configs["README.md"] = model_card(concepts, facts, sources)
     return save_model(
-        {"unet": unet.state_dict(), "vae": vae.state_dict(), "text_encoder_2": text.state_dict()},
+        {name: network.state_dict() for name, network in networks.items()},
         FOLDER,
         destination,
         dtype=torch.float16,
-        configs={**configs, **(extra or {})},
+        configs=configs,
         max_shard_bytes=SHARD_BYTES,
         overwrite=overwrite,
     )
+
+
+def _millions(network: torch.nn.Module) -> float:
+    return sum(parameter.numel() for parameter in network.parameters()) / 1e6

@@ -193,7 +193,7 @@ class _Log:
         now = time.monotonic()
         rate = self._count * self.batch / max(now - self._since, 1e-9)
         means = {name: round(total / self._count, 6) for name, total in self._sums.items()}
-        line = {"step": step, "samples_per_second": round(rate, 1), **means}
+        line = {"step": step, "batch": self.batch, "samples_per_second": round(rate, 1), **means}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self._sums, self._count, self._since = {}, 0, now

@@ -17,6 +17,7 @@ class Workers:
 
     rank: int
     count: int
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - a device is an immutable name
 
     @staticmethod
     def alone() -> Workers:
@@ -30,7 +31,7 @@ class Workers:
             return Workers.alone()
         if not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return Workers(rank=dist.get_rank(), count=count)
+        return Workers(rank=dist.get_rank(), count=count, device=device)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace each gradient by its mean over all processes, in one exchange."""
@@ -47,7 +48,7 @@ class Workers:
         """Whether any process says so; all processes get the same answer."""
         if self.count == 1:
             return flag
-        shared = torch.tensor([float(flag)])
+        shared = torch.tensor([float(flag)], device=self.device)
         dist.all_reduce(shared, op=dist.ReduceOp.MAX)
         return bool(shared.item())
 

@@ -4,7 +4,7 @@
 vae.safetensors  text.safetensors  unet.safetensors     averaged weights under our own names
 tokenizer/vocab.json  tokenizer/merges.txt
 shape.json                                              the shapes, as the recipes gave them
-runs/<recipe name>/                                     training states and logs
+runs/<recipe name>/                                     the recipe as it was run, training states, logs
 ```
 """
 
@@ -110,6 +110,10 @@ def _run_vae(job: Job, recipe: VaeRecipe, bank: Bank, report: Report) -> Summary
 def train_averaged(job: Job, task: Task, report: Report) -> Summary:
     """Train, then leave the averaged weights in the task's networks."""
     trainer = Trainer(task, job.recipe.optimisation, workers=job.workers)
+    if job.workers.rank == 0:
+        folder = job.workshop / "runs" / job.name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "recipe.json").write_text(job.recipe.model_dump_json(indent=1), "utf-8")
     summary = train(
         trainer, job.workshop / "runs" / job.name, recipe=identity(job.recipe), limits=job.limits, report=report
     )

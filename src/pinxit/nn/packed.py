@@ -1,0 +1,146 @@
+"""Weights in the processor library's own order, so that it need not sort them on every call.
+
+The one file that touches `torch.ops.mkldnn`, which torch keeps for itself and may change: `available` compares every
+operation with the public one before its first use, and without them the layers compute as torch's own do.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+DTYPES = (torch.float32, torch.bfloat16)
+Shape: TypeAlias = tuple[int, ...]
+Source: TypeAlias = tuple[int, int | None, torch.dtype, Shape, Shape]
+_ops: Any = torch.ops.mkldnn
+
+
+class _Kept(NamedTuple):
+    """A packed weight, what it was packed from, and the input's shape that it was packed for."""
+
+    source: Source
+    shape: Shape
+    weight: Tensor
+
+
+class PackedWeight:
+    """One layer's packed weight: made at the first call, made anew when the plain weight or the input's size changes.
+
+    A size must come twice in a row before the weight is packed for it; until then it is used as it is, which gives the
+    same numbers and takes longer. The plain weight stays where it is. A change in place is noticed by torch's version
+    counter; tensors made in inference mode have none, so whoever changes those calls `forget`. Safe in several threads:
+    what is kept is replaced in one step, and never changed.
+    """
+
+    __slots__ = ("_kept", "_last")
+
+    def __init__(self) -> None:
+        self._kept: _Kept | None = None
+        self._last: Shape = ()
+
+    def forget(self) -> None:
+        """Pack again at the next call."""
+        self._kept, self._last = None, ()
+
+    def __deepcopy__(self, memo: dict[int, object]) -> PackedWeight:
+        return PackedWeight()
+
+    def __reduce__(self) -> tuple[type[PackedWeight], tuple[()]]:
+        return PackedWeight, ()
+
+    def conv2d(self, x: Tensor, layer: nn.Conv2d) -> Tensor | None:
+        """The convolution of `x` [B,C,H,W], or None where the packed one does not apply."""
+        if x.ndim != 4 or isinstance(layer.padding, str) or layer.padding_mode != "zeros" or not _applies(x, layer):
+            return None
+        padding, stride, dilation = list(layer.padding), list(layer.stride), list(layer.dilation)
+        shape = tuple(x.shape)
+
+        def pack(weight: Tensor) -> Tensor:
+            return _ops._reorder_convolution_weight(weight, padding, stride, dilation, layer.groups, list(shape))
+
+        weight = self._weight(layer.weight, shape, pack)
+        settings = (padding, stride, dilation, layer.groups, "none", [], "")
+        return _ops._convolution_pointwise(x, weight, layer.bias, *settings)
+
+    def linear(self, x: Tensor, layer: nn.Linear) -> Tensor | None:
+        """The linear map of `x` [..., C], or None where the packed one does not apply."""
+        if x.ndim < 2 or not _applies(x, layer):
+            return None
+        rows = x.numel() // x.shape[-1]
+
+        def pack(weight: Tensor) -> Tensor:
+            return _ops._reorder_linear_weight(weight, rows)
+
+        weight = self._weight(layer.weight, (rows,), pack)
+        return _ops._linear_pointwise(x.contiguous(), weight, layer.bias, "none", [], "")
+
+    def _weight(self, plain: Tensor, shape: Shape, pack: Any) -> Tensor:
+        source, kept, last = _source(plain), self._kept, self._last
+        self._last = shape
+        if kept is None or kept.source != source or (kept.shape != shape and last == shape):
+            kept = _Kept(source, shape, pack(plain.detach()))
+            self._kept = kept
+        return kept.weight
+
+
+def _source(weight: Tensor) -> Source:
+    version = None if weight.is_inference() else weight._version
+    return weight.data_ptr(), version, weight.dtype, tuple(weight.shape), weight.stride()
+
+
+def _applies(x: Tensor, layer: nn.Conv2d | nn.Linear) -> bool:
+    """Whether nothing is to be differentiated, cast or moved, and there is anything to compute."""
+    weight = layer.weight
+    return (
+        x.dtype == weight.dtype
+        and x.numel() > 0
+        and not torch.is_grad_enabled()
+        and x.device.type == weight.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and available(x.dtype)
+    )
+
+
+@cache
+def available(dtype: torch.dtype) -> bool:
+    """Whether this torch packs weights of `dtype` and computes the right numbers with them."""
+    if dtype not in DTYPES or not torch.backends.mkldnn.is_available():
+        return False
+    try:
+        with torch.inference_mode():
+            return _convolves(dtype) and _maps(dtype)
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+
+
+def _convolves(dtype: torch.dtype) -> bool:
+    x, weight, bias = _example(dtype, (2, 8, 7, 5), (16, 8, 3, 3))
+    packed = _ops._reorder_convolution_weight(weight, [1, 1], [2, 2], [1, 1], 1, list(x.shape))
+    found = _ops._convolution_pointwise(x, packed, bias, [1, 1], [2, 2], [1, 1], 1, "none", [], "")
+    return _alike(found, F.conv2d(x.float(), weight.float(), bias.float(), stride=2, padding=1), dtype)
+
+
+def _maps(dtype: torch.dtype) -> bool:
+    x, weight, bias = _example(dtype, (2, 3, 24), (40, 24))
+    packed = _ops._reorder_linear_weight(weight, 6)
+    found = _ops._linear_pointwise(x, packed, bias, "none", [], "")
+    return _alike(found, F.linear(x.float(), weight.float(), bias.float()), dtype)
+
+
+def _example(dtype: torch.dtype, given: Shape, weight: Shape) -> tuple[Tensor, Tensor, Tensor]:
+    """Numbers between -1 and 1 in every place, without drawing any."""
+    return (
+        torch.sin(torch.arange(torch.Size(given).numel(), dtype=torch.float32)).view(given).to(dtype),
+        torch.cos(torch.arange(torch.Size(weight).numel(), dtype=torch.float32)).view(weight).to(dtype),
+        torch.linspace(-1, 1, weight[0]).to(dtype),
+    )
+
+
+def _alike(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
+    allowed = 1e-5 if dtype == torch.float32 else 1e-2
+    same_kind = found.dtype == dtype and found.shape == wanted.shape
+    return same_kind and bool((found.float() - wanted).abs().max() <= allowed * wanted.abs().max())
