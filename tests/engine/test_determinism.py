@@ -100,9 +100,7 @@ def steps_of(resolved: Resolved, residency: Residency, log: list[Prediction]) ->
 @every_usual_sampler
 @every_family
 @both_formats
-def test_a_run_is_resumed_after_any_step(
-    easels: Easels, sampler: str, family: str, dtype: torch.dtype | None
-) -> None:
+def test_a_run_is_resumed_after_any_step(easels: Easels, sampler: str, family: str, dtype: torch.dtype | None) -> None:
     """What the log holds is not computed again, and every later step is the same to the last bit."""
     easel = easels(family, dtype)
     resolved = easel.resolve(sampler=sampler, guidance_interval="all", guidance=3)

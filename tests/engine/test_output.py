@@ -79,7 +79,7 @@ def test_the_mode_is_that_of_any_new_file(tmp_path: Path) -> None:
         ("A red Apple, 3D style!", "a-red-apple-3d-style"),
         ("一只猫，蓝色背景", "一只猫-蓝色背景"),
         ("../../etc/passwd", "etc-passwd"),
-        ("a\\b:c*d?e<f>g|h\"i", "a-b-c-d-e-f-g-h-i"),
+        ('a\\b:c*d?e<f>g|h"i', "a-b-c-d-e-f-g-h-i"),
         ("  \n\t ", ""),
         ("", ""),
         ("🍎🍏", ""),
@@ -183,9 +183,7 @@ def test_a_crash_before_the_name_is_given_leaves_nothing(
 
 
 @pytest.mark.parametrize("call", ["fsync", "chmod", "link"])
-def test_a_crash_leaves_nothing_in_a_folder_either(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+def test_a_crash_leaves_nothing_in_a_folder_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     monkeypatch.setattr(os, call, raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         write_picture(tmp_path, DATA, REQUEST)

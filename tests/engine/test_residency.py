@@ -176,7 +176,9 @@ def test_a_decoder_that_is_broken_in_float32_too_is_told(own: Easel, tmp_path: P
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")]
 )
-def test_too_little_memory_for_the_weights_is_told(own: Easel, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_too_little_memory_for_the_weights_is_told(
+    own: Easel, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise error
 

@@ -30,8 +30,9 @@ class _Kept(NamedTuple):
 class PackedWeight:
     """One layer's packed weight: made at the first call, made anew when the plain weight or the input's size changes.
 
-    A size must come twice in a row before the weight is packed for it; until then it is used as it is, which gives the
-    same numbers and takes longer. The plain weight stays where it is. A change in place is noticed by torch's version
+    A size must come twice in a row before a convolution's weight is packed for it; until then it is used as it is,
+    which gives the same numbers and takes longer. A linear layer's is packed for no size in particular: its order would
+    decide the order of summation, and a picture must not depend on those before it. The plain weight stays where it is. A change in place is noticed by torch's version
     counter; tensors made in inference mode have none, so whoever changes those calls `forget`. Safe in several threads:
     what is kept is replaced in one step, and never changed.
     """
@@ -70,12 +71,7 @@ class PackedWeight:
         """The linear map of `x` [..., C], or None where the packed one does not apply."""
         if x.ndim < 2 or not _applies(x, layer):
             return None
-        rows = x.numel() // x.shape[-1]
-
-        def pack(weight: Tensor) -> Tensor:
-            return _ops._reorder_linear_weight(weight, rows)
-
-        weight = self._weight(layer.weight, (rows,), pack)
+        weight = self._weight(layer.weight, (), _ops._reorder_linear_weight)
         return _ops._linear_pointwise(x.contiguous(), weight, layer.bias, "none", [], "")
 
     def _weight(self, plain: Tensor, shape: Shape, pack: Any) -> Tensor:
@@ -126,7 +122,7 @@ def _convolves(dtype: torch.dtype) -> bool:
 
 def _maps(dtype: torch.dtype) -> bool:
     x, weight, bias = _example(dtype, (2, 3, 24), (40, 24))
-    packed = _ops._reorder_linear_weight(weight, 6)
+    packed = _ops._reorder_linear_weight(weight)
     found = _ops._linear_pointwise(x, packed, bias, "none", [], "")
     return _alike(found, F.linear(x.float(), weight.float(), bias.float()), dtype)
 

@@ -18,7 +18,7 @@ from pinxit.train.diffusion import unet_config
 from pinxit.train.measure import autoencoder_psnr
 from pinxit.train.recipe import Selection, UNetShape
 from pinxit.train.words import load_text
-from pinxit.train.workshop import load_component, load_vae, read_shapes
+from pinxit.train.workshop import chosen_keys, load_component, load_vae, read_shapes
 from pinxit.weights.save import save_model
 
 SHARD_BYTES = 15 * 2**20
@@ -52,7 +52,7 @@ def export(workshop: Path, bank: Bank, destination: Path, *, overwrite: bool = F
         **{f"autoencoder, {split} drawings": f"{psnr:.1f} dB" for split, psnr in autoencoder_psnr(vae, bank).items()},
         **{f"samples seen, {name}": f"{run['samples']:,}" for name, run in runs.items()},
     }
-    concepts = concept_names(bank, selection, first_keys(selection.concepts or 1000))
+    concepts = concept_names(bank, selection, chosen_keys(selection) or first_keys(1000))
     styles = {drawing.style: drawing.source for drawing in bank.drawings}
     learned = [styles[style] for style in selection.styles or styles if style in styles]
     sources = [f"{source_named(name).package} {source_named(name).version}" for name in learned]

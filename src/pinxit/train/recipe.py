@@ -53,6 +53,7 @@ class Selection(Part):
     concepts: int | None = Field(
         default=None, ge=1, description="how many of the curriculum's concepts; None is all drawings"
     )
+    only: tuple[str, ...] = Field(default=(), description="English names of the concepts, in place of a count")
     styles: tuple[str, ...] = ()
     plain: float = Field(default=0.0, ge=0, le=1, description="share of drawings taken from outside the curriculum")
 

@@ -20,7 +20,6 @@ from pinxit.train.data.backgrounds import BackgroundShares
 from pinxit.train.data.bank import Bank
 from pinxit.train.data.captions import caption
 from pinxit.train.data.composition import Composer, CompositionSettings, KindShares
-from pinxit.train.data.concepts import first_keys
 from pinxit.train.data.facts import SceneFacts
 from pinxit.train.diffusion import DiffusionTask, LatentPool, unet_config
 from pinxit.train.loop import Summary
@@ -28,6 +27,7 @@ from pinxit.train.recipe import Composing, DiffusionRecipe, Selection, TextRecip
 from pinxit.train.workshop import (
     Job,
     Report,
+    chosen_keys,
     load_component,
     load_vae,
     read_shapes,
@@ -50,8 +50,7 @@ def composer(bank: Bank, selection: Selection, composing: Composing, *, size: in
         scale=composing.scale,
         jitter=composing.jitter,
     )
-    concepts = None if selection.concepts is None else first_keys(selection.concepts)
-    return Composer(bank, settings, size=size, concepts=concepts, styles=selection.styles or None)
+    return Composer(bank, settings, size=size, concepts=chosen_keys(selection), styles=selection.styles or None)
 
 
 def stated_facts(facts: SceneFacts) -> frozenset[str]:

@@ -25,7 +25,7 @@ from pinxit.schema.errors import BadInput, Missing
 from pinxit.train.autoencoder import AutoencoderTask, fold_statistics, latent_statistics, vae_config
 from pinxit.train.crops import Crops
 from pinxit.train.data.bank import Bank
-from pinxit.train.data.concepts import first_keys
+from pinxit.train.data.concepts import first_keys, keys_named
 from pinxit.train.loop import Limits, Summary, Task, Trainer, train
 from pinxit.train.parallel import Workers
 from pinxit.train.recipe import DiffusionRecipe, Selection, TextRecipe, VaeRecipe, VaeShape, identity
@@ -60,16 +60,24 @@ def chosen_rows(bank: Bank, selection: Selection) -> tuple[list[int], list[float
     Curriculum drawings share `1 - plain` of the weight, all other ones `plain`.
     """
     styles = selection.styles or None
-    if selection.concepts is None:
+    keys = chosen_keys(selection)
+    if keys is None:
         rows = list(bank.rows(styles=styles, split="train"))
         return rows, [bank.drawings[row].weight for row in rows]
-    inner = list(bank.rows(concepts=first_keys(selection.concepts), styles=styles, split="train"))
+    inner = list(bank.rows(concepts=keys, styles=styles, split="train"))
     if not inner:
         raise BadInput("The bank holds none of the curriculum's drawings.", hint="Build it with more sources.")
     inside = frozenset(inner)
     outer = [row for row in bank.rows(styles=styles, split="train") if row not in inside] if selection.plain else []
     weights = _scaled(bank, inner, 1 - selection.plain) + _scaled(bank, outer, selection.plain)
     return inner + outer, weights
+
+
+def chosen_keys(selection: Selection) -> tuple[str, ...] | None:
+    """Keys of the concepts that a recipe names or counts; None for all there are. Raises UnknownName."""
+    if selection.only:
+        return keys_named(selection.only)
+    return None if selection.concepts is None else first_keys(selection.concepts)
 
 
 def _scaled(bank: Bank, rows: Sequence[int], share: float) -> list[float]:

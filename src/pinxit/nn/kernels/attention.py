@@ -82,7 +82,7 @@ def _right(kernel: AttentionKernel) -> bool:
     """Whether the kernel gives torch's numbers."""
     for batch, heads, queries, keys, width in _TRIALS:
         q, k, v = (
-            torch.sin(torch.arange(batch * length * heads * width, dtype=torch.float32) * pace).bfloat16()
+            (0.5 + torch.sin(torch.arange(batch * length * heads * width, dtype=torch.float32) * pace)).bfloat16()
             for length, pace in ((queries, 1.0), (keys, 1.7), (keys, 2.3))
         )
         q_BLC, k_BSC, v_BSC = (t.view(batch, -1, heads * width) for t in (q, k, v))

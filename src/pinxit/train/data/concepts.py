@@ -7,7 +7,10 @@ whether it can be counted at all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from pinxit.schema.errors import UnknownName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,6 +382,15 @@ def first_concepts() -> tuple[Concept, ...]:
 def named_concepts() -> dict[str, Concept]:
     """Every concept with hand-checked names, by key."""
     return {concept.key: concept for concept in (*_parse(_FIRST), *_parse(_MORE))}
+
+
+def keys_named(names: Sequence[str]) -> tuple[str, ...]:
+    """Keys of the concepts with these English names. Raises UnknownName."""
+    known = {name: concept.key for concept in reversed(named_concepts().values()) for name in reversed(concept.en)}
+    for name in names:
+        if name not in known:
+            raise UnknownName("concept", name, known)
+    return tuple(known[name] for name in names)
 
 
 def first_keys(count: int = 120) -> tuple[str, ...]:
