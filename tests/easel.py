@@ -1,4 +1,4 @@
-"""A tiny model ready to paint: the engine without a studio, so that tests choose the number format and what is loaded."""
+"""A tiny model ready to paint: the engine without a studio, so that tests choose number formats and what is loaded."""
 
 from __future__ import annotations
 
@@ -39,15 +39,16 @@ class Easel:
         """A small picture of this easel's model, in three steps, unless `fields` say otherwise."""
         return GenerationRequest.model_validate({**SMALL, "model": self.model, **fields})
 
-    def resolve(self, inputs: Mapping[str, bytes] | None = None, **fields: object) -> Resolved:
+    def resolve(self, inputs: Mapping[str, bytes] | None = None, /, **fields: object) -> Resolved:
         return resolve(self.request(**fields), self.catalog, self.library, inputs)
 
-    def plan(self, inputs: Mapping[str, bytes] | None = None, **fields: object) -> Plan:
+    def plan(self, inputs: Mapping[str, bytes] | None = None, /, **fields: object) -> Plan:
         return plan(self.resolve(inputs, **fields), ROOMY)
 
     def events(
         self,
         inputs: Mapping[str, bytes] | None = None,
+        /,
         *,
         output: Path | None = None,
         stop: Stop = never,
@@ -55,11 +56,11 @@ class Easel:
     ) -> Iterator[Event]:
         return run(self.plan(inputs, **fields), self.residency, output=output, stop=stop)
 
-    def paint(self, inputs: Mapping[str, bytes] | None = None, **fields: Any) -> list[ImageReady]:
+    def paint(self, inputs: Mapping[str, bytes] | None = None, /, **fields: Any) -> list[ImageReady]:
         """The finished pictures of a request."""
         return [event for event in self.events(inputs, **fields) if isinstance(event, ImageReady)]
 
-    def pixels(self, inputs: Mapping[str, bytes] | None = None, **fields: Any) -> list[str]:
+    def pixels(self, inputs: Mapping[str, bytes] | None = None, /, **fields: Any) -> list[str]:
         """The fingerprints of the finished pictures' pixels."""
         return [ready.pixels_sha256 for ready in self.paint(inputs, **fields)]
 

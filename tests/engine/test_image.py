@@ -23,9 +23,9 @@ from tests.easel import Easels
 Pixel = tuple[int, int, int]
 
 
-def saved(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
+def saved(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     out = io.BytesIO()
-    image.save(out, format, **options)
+    image.save(out, kind, **options)
     return out.getvalue()
 
 
@@ -116,10 +116,10 @@ def test_pictures_stand_upright(orientation: int) -> None:
     assert opened.tobytes() == upright.tobytes()
 
 
-@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
-def test_of_a_moving_picture_the_first_frame_is_taken(format: str) -> None:
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_a_moving_picture_the_first_frame_is_taken(kind: str) -> None:
     frames = [Image.new("RGB", (6, 4), colour) for colour in ((255, 0, 0), (0, 255, 0))]
-    data = saved(frames[0], format, save_all=True, append_images=frames[1:], duration=100)
+    data = saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
     red, green, blue = pixel(open_picture(data))
     assert (red > 240, green < 10, blue < 10) == (True, True, True)
 
@@ -198,12 +198,12 @@ def test_what_is_no_picture_is_refused(kind: str) -> None:
     )
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_damage_anywhere_is_typed_or_harmless(format: str) -> None:
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_damage_anywhere_is_typed_or_harmless(kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    options: dict[str, Any] = {} if format in ("GIF", "BMP") else {"exif": exif.tobytes()}
-    whole = saved(Image.effect_noise((24, 24), 60).convert("RGB"), format, **options)
+    options: dict[str, Any] = {} if kind in ("GIF", "BMP") else {"exif": exif.tobytes()}
+    whole = saved(Image.effect_noise((24, 24), 60).convert("RGB"), kind, **options)
     random = np.random.default_rng(0)
     for _ in range(60):
         data = bytearray(whole)

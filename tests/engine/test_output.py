@@ -15,7 +15,7 @@ import pytest
 
 from pinxit.engine.output import check_output, is_file_name, slug, write_picture
 from pinxit.schema.errors import BadInput, OutOfSpace
-from pinxit.schema.events import Stepped
+from pinxit.schema.events import ImageReady
 from pinxit.schema.picture import read_record
 from pinxit.schema.request import GenerationRequest
 from tests.easel import Easels
@@ -250,9 +250,9 @@ def test_a_limit_of_the_system_is_a_full_disk(tmp_path: Path) -> None:
     assert not names(tmp_path)
 
 
-@pytest.mark.parametrize(("format", "suffix"), [("png", "png"), ("jpeg", "jpg"), ("webp", "webp")])
-def test_every_format_carries_its_recipe(easels: Easels, tmp_path: Path, format: str, suffix: str) -> None:
-    ready = easels("pinxit").paint(output=tmp_path, count=2, steps=1, format=format)
+@pytest.mark.parametrize(("kind", "suffix"), [("png", "png"), ("jpeg", "jpg"), ("webp", "webp")])
+def test_every_format_carries_its_recipe(easels: Easels, tmp_path: Path, kind: str, suffix: str) -> None:
+    ready = easels("pinxit").paint(output=tmp_path, count=2, steps=1, format=kind)
     assert names(tmp_path) == [f"7-a-cat.{suffix}", f"8-a-cat.{suffix}"]
     for event in ready:
         assert event.path is not None
@@ -263,8 +263,9 @@ def test_every_format_carries_its_recipe(easels: Easels, tmp_path: Path, format:
 def test_a_write_that_fails_in_the_middle_of_a_batch_keeps_what_is_done(
     easels: Easels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    events = easels("pinxit").events(output=tmp_path, count=2, steps=1)
+    next(event for event in events if isinstance(event, ImageReady))
+    monkeypatch.setattr(os, "fsync", raising(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(OutOfSpace):
-        for event in easels("pinxit").events(output=tmp_path, count=2, steps=1):
-            if isinstance(event, Stepped) and event.image == 1:
-                monkeypatch.setattr(os, "fsync", raising(OSError(errno.ENOSPC, "No space left on device")))
+        list(events)
     assert names(tmp_path) == ["7-a-cat.png"]

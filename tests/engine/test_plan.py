@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,8 @@ def test_adapter_tags_are_refused(easels: Easels, field: str) -> None:
     with pytest.raises(BadInput) as raised:
         easels("pinxit").resolve(**{field: "a cat <lora:fur:0.8>"})
     assert str(raised.value) == (
-        f"The {field} asks for the lora 'fur', and this version applies no adapters. Take <lora:...> out of the {field}."
+        f"The {field} asks for the lora 'fur', and this version applies no adapters. "
+        f"Take <lora:...> out of the {field}."
     )
     assert raised.value.field == field
 
@@ -105,7 +107,7 @@ def test_the_schedule_is_chosen_to_suit_model_and_sampler(easels: Easels, sample
 def test_every_schedule_falls_to_nothing(easels: Easels, model: str, schedule: str) -> None:
     resolved = easels(model).resolve(schedule=schedule, steps=5)
     levels = resolved.sigmas
-    assert all(after < before for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after < before for before, after in pairwise(levels))
     assert 0 <= levels[-1] < 1
     warned = model == "pinxit" and not resolved.schedule.in_time
     assert bool(resolved.notes) is warned

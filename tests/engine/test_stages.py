@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from pinxit.engine.plan import Resolved
 from pinxit.engine.stages import Encoded
 from pinxit.sampling.denoiser import Conditioning
 from pinxit.schema.errors import Interrupted
-from pinxit.schema.events import Finished, ImageReady, Planned, StageStarted, Stepped
+from pinxit.schema.events import Event, Finished, ImageReady, Planned, StageStarted, Stepped
 from tests.easel import Easel, Easels, with_network
 
 
@@ -175,9 +177,12 @@ def test_stopping_ends_within_a_step_and_keeps_finished_pictures(easels: Easels,
     def stop() -> bool:
         return any(isinstance(event, ImageReady) for event in seen) and isinstance(seen[-1], Stepped)
 
-    with pytest.raises(Interrupted) as raised:
+    def watch() -> None:
         for event in easels("pinxit").events(count=3, steps=4, output=tmp_path, stop=stop):
             seen.append(event)
+
+    with pytest.raises(Interrupted) as raised:
+        watch()
     assert str(raised.value) == "Stopped. Pictures that were finished are kept."
     after = seen[1 + next(place for place, event in enumerate(seen) if isinstance(event, ImageReady)) :]
     assert sum(isinstance(event, Stepped) for event in after) == 1
@@ -186,8 +191,6 @@ def test_stopping_ends_within_a_step_and_keeps_finished_pictures(easels: Easels,
 
 def test_closing_a_run_early_leaves_nothing(easels: Easels, tmp_path: Path) -> None:
     events = easels("pinxit").events(output=tmp_path)
-    for event in events:
-        if isinstance(event, Stepped):
-            break
-    events.close()  # type: ignore[attr-defined]
+    next(event for event in events if isinstance(event, Stepped))
+    cast("Generator[Event]", events).close()
     assert not list(tmp_path.iterdir())

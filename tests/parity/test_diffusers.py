@@ -6,6 +6,7 @@ Run with `pytest -m parity`; the usual run leaves these out.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def theirs(folder: Path, prompt: str, noise: torch.Tensor, size: tuple[int, int]
 @pytest.mark.parametrize("folder", folders())
 @pytest.mark.parametrize("prompt", ["a red apple on a blue background", "一只猫，蓝色背景", ""])
 def test_a_picture_equals_diffusers(
-    easels: Easels, folder: str, prompt: str, record_property: pytest.RecordProperty
+    easels: Easels, folder: str, prompt: str, record_property: Callable[[str, object], None]
 ) -> None:
     easel, path = easel_of(easels, folder)
     resolved = easel.resolve(

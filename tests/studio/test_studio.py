@@ -72,7 +72,7 @@ def test_a_plan_loads_nothing(studio: Studio) -> None:
 
 
 def test_models_are_listed_and_added(studio: Studio, tiny_models: Path, tmp_path: Path) -> None:
-    assert [entry.name for entry in studio.models()][0] == "pinxit"
+    assert studio.models()[0].name == "pinxit"
     path = tmp_path / "other.safetensors"
     path.symlink_to(tiny_models / "sd1.safetensors")
     assert studio.add_model(path) == "sd1", "a link is the file that it leads to"
