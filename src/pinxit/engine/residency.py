@@ -7,14 +7,20 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pinxit.engine.machine import Machine, this_machine
+from pinxit.engine.machine import GIB, Machine, this_machine
+from pinxit.engine.places import cache_folder
 from pinxit.engine.plan import Resolved
+from pinxit.nn.kernels.attention import load_attention
+from pinxit.nn.packed import available
+from pinxit.nn.speed import accelerate
 from pinxit.prompts.tokenizer import ClipTokenizer
 from pinxit.schema.errors import BadModelFile, OutOfMemory
 from pinxit.weights.load import load_into
 
 ALIGNMENT = 64
 """Bytes to whose multiples torch itself aligns."""
+SPARE = 3 * GIB
+"""Memory that must be left beside a network and its packed copy."""
 Key = tuple[Path, tuple[tuple[Path, int, int], ...], object]
 
 
@@ -22,12 +28,18 @@ class Residency:
     """Networks of one model at a time, built without memory and filled from mapped files.
 
     Text encoders compute in float32, which costs nothing; the U-Net and the autoencoder in bfloat16 where the processor
-    has it (`dtype` overrides), in channels-last order.
+    has it (`dtype` overrides), in channels-last order. Where the machine has room for a second copy, these two keep their
+    weights packed, and the U-Net attends with our own kernel where it can be compiled; `plain` leaves all that out. What
+    is chosen depends on the machine and the model alone, never on how busy it is, because it rounds differently.
     """
 
-    def __init__(self, machine: Machine | None = None, *, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self, machine: Machine | None = None, *, dtype: torch.dtype | None = None, plain: bool = False
+    ) -> None:
         self.machine = machine or this_machine()
         self.dtype = dtype or (torch.bfloat16 if self.machine.fast_bfloat16 else torch.float32)
+        self._plain = plain
+        self._means: tuple[str, ...] = ()
         self._key: Key | None = None
         self._networks: dict[str, nn.Module] = {}
         self._tokenizer: ClipTokenizer | None = None
@@ -36,11 +48,19 @@ class Residency:
     def dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
+    @property
+    def numerics(self) -> str:
+        """The device and what the loaded U-Net computes with beside torch's usual ways: pictures are the same to the
+        last bit only where this is the same.
+        """
+        return "-".join(("cpu", *self._means))
+
     def network(self, resolved: Resolved, component: str) -> nn.Module:
         """The network of one component, ready to compute. Raises ModelError and OutOfMemory."""
         self._open(resolved)
         if component not in self._networks:
-            self._networks[component] = self._load(resolved, component, self.dtype_of(component))
+            network = self._load(resolved, component, self.dtype_of(component))
+            self._networks[component] = network if self._plain else self._faster(network, component)
         return self._networks[component]
 
     def tokenizer(self, resolved: Resolved) -> ClipTokenizer:
@@ -58,7 +78,7 @@ class Residency:
 
     def clear(self) -> None:
         """Drop every network."""
-        self._key, self._tokenizer = None, None
+        self._key, self._tokenizer, self._means = None, None, ()
         self._networks.clear()
 
     def _open(self, resolved: Resolved) -> None:
@@ -73,6 +93,18 @@ class Residency:
         if key != self._key:
             self.clear()
             self._key = key
+
+    def _faster(self, network: nn.Module, component: str) -> nn.Module:
+        if component.startswith("text"):
+            return network
+        memory = self.machine.memory
+        held = sum(parameter.nbytes for parameter in network.parameters())
+        pack = available(self.dtype) and (memory is None or 2 * held + SPARE <= memory)
+        attends = component == "unet" and self.dtype == torch.bfloat16
+        kernel = load_attention(cache_folder() / "kernels", self.machine.flags) if attends else None
+        if component == "unet":
+            self._means = (*(("packed",) if pack else ()), *(("flash",) if kernel else ()))
+        return accelerate(network, pack=pack, kernel=kernel)
 
     def _load(self, resolved: Resolved, component: str, dtype: torch.dtype) -> nn.Module:
         try:

@@ -237,5 +237,5 @@ def finish(resolved: Resolved, residency: Residency, *, index: int) -> Record:
         dtype=residency.dtype_name,
         threads=torch.get_num_threads(),
         torch=torch.__version__,
-        numerics="cpu",
+        numerics=residency.numerics,
     )
