@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from pinxit.nn import Conv2d, Linear, packed
 from pinxit.nn.packed import PackedWeight, available
-from pinxit.nn.speed import accelerate, repack
+from pinxit.nn.layers import unpack
+from pinxit.nn.speed import accelerate
 
 DTYPES = [dtype for dtype in (torch.float32, torch.bfloat16) if available(dtype)]
 PLACES = [(1, 1), (7, 5), (16, 16), (33, 31)]
@@ -23,9 +24,14 @@ def near(found: Tensor, wanted: Tensor) -> bool:
 
 
 def packed_conv(dtype: torch.dtype, **options: int) -> Conv2d:
-    layer = Conv2d(12, 20, options.pop("kernel", 3), **options).to(dtype)
+    layer = Conv2d(12, 20, **{"kernel_size": 3, **options}).to(dtype)
     accelerate(layer, pack=True)
     return layer
+
+
+def unpacked(layer: nn.Module) -> nn.Module:
+    """A copy that computes as torch does."""
+    return accelerate(copy.deepcopy(layer))
 
 
 @pytest.fixture
@@ -49,17 +55,18 @@ def test_here_weights_can_be_packed() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("options", [{"padding": 1}, {"stride": 2, "padding": 1}, {"kernel": 1}, {"groups": 4}])
+@pytest.mark.parametrize("options", [{"padding": 1}, {"stride": 2, "padding": 1}, {"kernel_size": 1}, {"groups": 4}])
 def test_convolutions_equal_torchs_own_in_every_size_and_batch(dtype: torch.dtype, options: dict[str, int]) -> None:
     layer = packed_conv(dtype, **options)
+    own = unpacked(layer)
     for height, width in PLACES:
-        if height < 3 and "padding" not in options and "kernel" not in options:
+        if height < 3 and "padding" not in options and "kernel_size" not in options:
             continue
         for batch in range(1, 6):
             x = torch.randn(batch, 12, height, width).to(dtype)
             for given in (x, x.contiguous(memory_format=torch.channels_last)):
                 with torch.inference_mode():
-                    found, wanted = layer(given), nn.Conv2d.forward(layer, given)
+                    found, wanted = layer(given), own(given)
                 assert near(found, wanted), (height, width, batch)
 
 
@@ -67,13 +74,14 @@ def test_convolutions_equal_torchs_own_in_every_size_and_batch(dtype: torch.dtyp
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear_maps_equal_torchs_own_in_every_size(dtype: torch.dtype, bias: bool) -> None:
     layer = accelerate(Linear(24, 40, bias=bias).to(dtype), pack=True)
+    own = unpacked(layer)
     for shape in ((1, 24), (77, 24), (2, 77, 24), (5, 33, 24), (3, 1, 2, 24)):
         x = torch.randn(shape).to(dtype)
         with torch.inference_mode():
-            assert near(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
+            assert near(layer(x), own(x))
     x = torch.randn(1, 24, 9).to(dtype).transpose(1, 2)
     with torch.inference_mode():
-        assert near(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
+        assert near(layer(x), own(x))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -85,7 +93,7 @@ def test_what_a_weight_was_packed_for_changes_no_bit(dtype: torch.dtype) -> None
     with torch.inference_mode():
         fresh: list[Tensor] = []
         for x in inputs:
-            repack(layer)
+            unpack(layer)
             fresh.append(layer(x))
         for x, wanted in [*zip(inputs, fresh, strict=True), *zip(reversed(inputs), reversed(fresh), strict=True)]:
             assert torch.equal(layer(x), wanted)
@@ -109,20 +117,29 @@ def test_a_size_that_comes_twice_is_packed_for(packings: list[str]) -> None:
     assert packings == ["convolution"] * 2
 
 
-def test_changed_weights_are_packed_again() -> None:
+@pytest.mark.parametrize("alone", [True, False])
+def test_changed_weights_are_packed_again(alone: bool) -> None:
     layer, x = packed_conv(torch.float32, padding=1), torch.randn(1, 12, 6, 6)
+    layer.packed = PackedWeight(alone=alone)
+    factor, own = 1.0, unpacked(layer)
 
     def right() -> bool:
         with torch.inference_mode():
-            return near(layer(x), nn.Conv2d.forward(layer, x))
+            wanted = own(x) - own.get_parameter("bias")[:, None, None]
+            return near(layer(x) - layer.bias[:, None, None], wanted * factor)
 
     assert right()
+    assert (layer.weight.numel() == 0) == alone
+    unpack(layer)
+    factor = 2.0
     with torch.no_grad():
         layer.weight.mul_(2)
     assert right()
-    layer.weight = nn.Parameter(torch.randn_like(layer.weight))
+    factor = 3.0
+    layer.weight = nn.Parameter(own.get_parameter("weight") * 3)
     assert right()
-    layer.load_state_dict({name: value * 3 for name, value in layer.state_dict().items()})
+    factor = 6.0
+    layer.load_state_dict({name: value * 2 for name, value in layer.state_dict().items()})
     assert right()
     layer.to(torch.float64).to(torch.float32)
     assert right()
@@ -130,14 +147,25 @@ def test_changed_weights_are_packed_again() -> None:
     assert right()
 
 
+def test_a_change_in_place_is_noticed_where_the_plain_weight_was_kept() -> None:
+    layer, x = Linear(8, 8, bias=False), torch.randn(3, 8)
+    layer.packed = PackedWeight()
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(8))
+        assert near(layer(x), x)
+        layer.weight.mul_(2)
+        assert near(layer(x), 2 * x)
+
+
 def test_weights_made_in_inference_mode_are_packed_again_when_told() -> None:
     with torch.inference_mode():
-        layer = accelerate(Linear(8, 8, bias=False), pack=True)
+        layer = Linear(8, 8, bias=False)
+        accelerate(layer, pack=True)
         layer.weight = nn.Parameter(torch.eye(8), requires_grad=False)
         x = torch.randn(3, 8)
         assert near(layer(x), x)
+        unpack(layer)
         layer.weight.mul_(2)
-        repack(layer)
         assert near(layer(x), 2 * x)
         layer.load_state_dict({"weight": torch.eye(8) * 5})
         assert near(layer(x), 5 * x)
@@ -148,6 +176,7 @@ def test_the_state_dict_stays_as_it_is() -> None:
     before = {name: value.clone() for name, value in layer.state_dict().items()}
     with torch.inference_mode():
         layer(torch.randn(1, 12, 5, 5))
+    assert layer.weight.numel() == 0
     assert list(layer.state_dict()) == ["weight", "bias"]
     assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
@@ -190,7 +219,8 @@ def test_without_the_operations_torchs_own_are_used(monkeypatch: pytest.MonkeyPa
             layer = packed_conv(torch.float32, padding=1)
             with torch.inference_mode():
                 x = torch.randn(1, 12, 5, 5)
-                assert torch.equal(layer(x), nn.Conv2d.forward(layer, x))
+                assert torch.equal(layer(x), unpacked(layer)(x))
+                assert layer.weight.numel() > 0
         finally:
             available.cache_clear()
 
@@ -199,8 +229,9 @@ def test_without_the_operations_torchs_own_are_used(monkeypatch: pytest.MonkeyPa
 def test_threads_that_share_a_layer_get_the_right_numbers(dtype: torch.dtype) -> None:
     layer = packed_conv(dtype, padding=1)
     inputs = [torch.randn(1, 12, 5 + size, 9).to(dtype) for size in range(4)]
+    own = unpacked(layer)
     with torch.inference_mode():
-        wanted = [nn.Conv2d.forward(layer, x) for x in inputs]
+        wanted = [own(x) for x in inputs]
     wrong: list[int] = []
 
     def work(start: int) -> None:

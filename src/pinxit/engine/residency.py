@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pinxit.engine.machine import GIB, Machine, this_machine
+from pinxit.engine.machine import Machine, this_machine
 from pinxit.engine.places import cache_folder
 from pinxit.engine.plan import Resolved
 from pinxit.nn.kernels.attention import load_attention
@@ -19,8 +19,6 @@ from pinxit.weights.load import load_into
 
 ALIGNMENT = 64
 """Bytes to whose multiples torch itself aligns."""
-SPARE = 3 * GIB
-"""Memory that must be left beside a network and its packed copy."""
 Key = tuple[Path, tuple[tuple[Path, int, int], ...], object]
 
 
@@ -28,9 +26,9 @@ class Residency:
     """Networks of one model at a time, built without memory and filled from mapped files.
 
     Text encoders compute in float32, which costs nothing; the U-Net and the autoencoder in bfloat16 where the processor
-    has it (`dtype` overrides), in channels-last order. Where the machine has room for a second copy, these two keep their
-    weights packed, and the U-Net attends with our own kernel where it can be compiled; `plain` leaves all that out. What
-    is chosen depends on the machine and the model alone, never on how busy it is, because it rounds differently.
+    has it (`dtype` overrides), in channels-last order. These two hold their weights packed, and the
+    U-Net attends with our own kernel where it can be compiled; `plain` leaves all that out. What is chosen depends on
+    the machine alone, never on how busy it is, because it rounds differently.
     """
 
     def __init__(
@@ -97,9 +95,7 @@ class Residency:
     def _faster(self, network: nn.Module, component: str) -> nn.Module:
         if component.startswith("text"):
             return network
-        memory = self.machine.memory
-        held = sum(parameter.nbytes for parameter in network.parameters())
-        pack = available(self.dtype) and (memory is None or 2 * held + SPARE <= memory)
+        pack = available(self.dtype)
         attends = component == "unet" and self.dtype == torch.bfloat16
         kernel = load_attention(cache_folder() / "kernels", self.machine.flags) if attends else None
         if component == "unet":

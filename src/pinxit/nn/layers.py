@@ -23,16 +23,28 @@ class Conv2d(nn.Conv2d):
     packed: PackedWeight | None = None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch's name for it
-        found = None if self.packed is None else self.packed.conv2d(input, self)
-        return super().forward(input) if found is None else found
+        if self.packed is not None:
+            found = self.packed.conv2d(input, self)
+            if found is not None:
+                return found
+            self.packed.give_back(self)
+        return super().forward(input)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Conv2d:
-        _forget(self.packed)
+        unpack(self)
         return super()._apply(fn, recurse)
 
+    def _save_to_state_dict(self, *given: Any) -> None:
+        unpack(self)
+        super()._save_to_state_dict(*given)
+
     def _load_from_state_dict(self, *given: Any) -> None:
-        _forget(self.packed)
+        unpack(self)
         super()._load_from_state_dict(*given)
+
+    def __getstate__(self) -> dict[str, object]:
+        unpack(self)
+        return self.__dict__.copy()
 
 
 class Linear(nn.Linear):
@@ -41,22 +53,38 @@ class Linear(nn.Linear):
     packed: PackedWeight | None = None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch's name for it
-        found = None if self.packed is None else self.packed.linear(input, self)
-        return super().forward(input) if found is None else found
+        if self.packed is not None:
+            found = self.packed.linear(input, self)
+            if found is not None:
+                return found
+            self.packed.give_back(self)
+        return super().forward(input)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear:
-        _forget(self.packed)
+        unpack(self)
         return super()._apply(fn, recurse)
 
+    def _save_to_state_dict(self, *given: Any) -> None:
+        unpack(self)
+        super()._save_to_state_dict(*given)
+
     def _load_from_state_dict(self, *given: Any) -> None:
-        _forget(self.packed)
+        unpack(self)
         super()._load_from_state_dict(*given)
 
+    def __getstate__(self) -> dict[str, object]:
+        unpack(self)
+        return self.__dict__.copy()
 
-def _forget(packed: PackedWeight | None) -> None:
-    """After a move or a loading, tensors may hold other numbers at the same address."""
-    if packed is not None:
-        packed.forget()
+
+def unpack(network: nn.Module) -> None:
+    """Give every layer its plain weight back: to be called before anything reads or changes weights themselves.
+
+    They are packed again when the network computes. Loading, moving, copying and `state_dict` do this by themselves.
+    """
+    for module in network.modules():
+        if isinstance(module, Conv2d | Linear) and module.packed is not None:
+            module.packed.give_back(module)
 
 
 class GroupNorm(nn.GroupNorm):

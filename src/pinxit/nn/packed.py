@@ -6,6 +6,7 @@ operation with the public one before its first use, and without them the layers 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -28,30 +29,37 @@ class _Kept(NamedTuple):
 
 
 class PackedWeight:
-    """One layer's packed weight: made at the first call, made anew when the plain weight or the input's size changes.
+    """One layer's packed weight: made at the first call, made anew when the weight or the input's size changes.
 
     A size must come twice in a row before a convolution's weight is packed for it; until then it is used as it is,
     which gives the same numbers and takes longer. A linear layer's is packed for no size in particular: its order would
-    decide the order of summation, and a picture must not depend on those before it. The plain weight stays where it is. A change in place is noticed by torch's version
-    counter; tensors made in inference mode have none, so whoever changes those calls `forget`. Safe in several threads:
-    what is kept is replaced in one step, and never changed.
+    decide the order of summation, and a picture must not depend on those before it.
+
+    With `alone` the plain weight is let go, and an empty one stands in its place until `give_back` unpacks it, so that
+    memory holds it once. Otherwise a change in place is noticed by torch's version counter; tensors made in inference
+    mode have none, so whoever changes those calls `give_back` first. Safe in several threads: what is kept is replaced
+    in one step, and never changed.
     """
 
-    __slots__ = ("_kept", "_last")
+    __slots__ = ("_alone", "_kept", "_last")
 
-    def __init__(self) -> None:
+    def __init__(self, *, alone: bool = False) -> None:
+        self._alone = alone
         self._kept: _Kept | None = None
         self._last: Shape = ()
 
-    def forget(self) -> None:
-        """Pack again at the next call."""
+    def give_back(self, layer: nn.Conv2d | nn.Linear) -> None:
+        """See that the layer holds its plain weight, and pack again at the next call."""
+        kept = self._kept
+        if kept is not None and layer.weight.numel() == 0:
+            layer.weight = nn.Parameter(kept.weight.to_dense(), requires_grad=layer.weight.requires_grad)
         self._kept, self._last = None, ()
 
     def __deepcopy__(self, memo: dict[int, object]) -> PackedWeight:
-        return PackedWeight()
+        return PackedWeight(alone=self._alone)
 
-    def __reduce__(self) -> tuple[type[PackedWeight], tuple[()]]:
-        return PackedWeight, ()
+    def __reduce__(self) -> tuple[Any, tuple[bool]]:
+        return _empty, (self._alone,)
 
     def conv2d(self, x: Tensor, layer: nn.Conv2d) -> Tensor | None:
         """The convolution of `x` [B,C,H,W], or None where the packed one does not apply."""
@@ -63,24 +71,33 @@ class PackedWeight:
         def pack(weight: Tensor) -> Tensor:
             return _ops._reorder_convolution_weight(weight, padding, stride, dilation, layer.groups, list(shape))
 
-        weight = self._weight(layer.weight, shape, pack)
         settings = (padding, stride, dilation, layer.groups, "none", [], "")
-        return _ops._convolution_pointwise(x, weight, layer.bias, *settings)
+        return _ops._convolution_pointwise(x, self._weight(layer, shape, pack), layer.bias, *settings)
 
     def linear(self, x: Tensor, layer: nn.Linear) -> Tensor | None:
         """The linear map of `x` [..., C], or None where the packed one does not apply."""
         if x.ndim < 2 or not _applies(x, layer):
             return None
-        weight = self._weight(layer.weight, (), _ops._reorder_linear_weight)
+        weight = self._weight(layer, (), _ops._reorder_linear_weight)
         return _ops._linear_pointwise(x.contiguous(), weight, layer.bias, "none", [], "")
 
-    def _weight(self, plain: Tensor, shape: Shape, pack: Any) -> Tensor:
+    def _weight(self, layer: nn.Conv2d | nn.Linear, shape: Shape, pack: Callable[[Tensor], Tensor]) -> Tensor:
+        plain = layer.weight.detach()
         source, kept, last = _source(plain), self._kept, self._last
         self._last = shape
-        if kept is None or kept.source != source or (kept.shape != shape and last == shape):
-            kept = _Kept(source, shape, pack(plain.detach()))
-            self._kept = kept
+        if kept is not None and (kept.source == source or plain.numel() == 0):
+            if kept.shape == shape or last != shape:
+                return kept.weight
+            plain = plain if plain.numel() else kept.weight.to_dense()
+        kept = _Kept(source, shape, pack(plain))
+        self._kept = kept
+        if self._alone and layer.weight.numel():
+            layer.weight = nn.Parameter(plain.new_empty(0), requires_grad=layer.weight.requires_grad)
         return kept.weight
+
+
+def _empty(alone: bool) -> PackedWeight:
+    return PackedWeight(alone=alone)
 
 
 def _source(weight: Tensor) -> Source:
@@ -117,6 +134,8 @@ def _convolves(dtype: torch.dtype) -> bool:
     x, weight, bias = _example(dtype, (2, 8, 7, 5), (16, 8, 3, 3))
     packed = _ops._reorder_convolution_weight(weight, [1, 1], [2, 2], [1, 1], 1, list(x.shape))
     found = _ops._convolution_pointwise(x, packed, bias, [1, 1], [2, 2], [1, 1], 1, "none", [], "")
+    if not torch.equal(packed.to_dense(), weight):
+        return False
     return _alike(found, F.conv2d(x.float(), weight.float(), bias.float(), stride=2, padding=1), dtype)
 
 
@@ -124,6 +143,8 @@ def _maps(dtype: torch.dtype) -> bool:
     x, weight, bias = _example(dtype, (2, 3, 24), (40, 24))
     packed = _ops._reorder_linear_weight(weight)
     found = _ops._linear_pointwise(x, packed, bias, "none", [], "")
+    if not torch.equal(packed.to_dense(), weight):
+        return False
     return _alike(found, F.linear(x.float(), weight.float(), bias.float()), dtype)
 
 

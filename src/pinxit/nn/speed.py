@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from pinxit.nn.kernels.attention import CURRENT, AttentionKernel
-from pinxit.nn.layers import Conv2d, Linear
+from pinxit.nn.layers import Conv2d, Linear, unpack
 from pinxit.nn.packed import PackedWeight
 
 Tokens = tuple[Token[AttentionKernel | None], ...]
@@ -16,23 +16,18 @@ _ENTERED: ContextVar[Tokens] = ContextVar("networks that are computing", default
 
 
 def accelerate(network: nn.Module, *, pack: bool = False, kernel: AttentionKernel | None = None) -> nn.Module:
-    """Have `network` keep packed weights, and attend with `kernel` while its `forward` runs. Returns the network.
+    """Have `network` hold its weights packed, and attend with `kernel` while its `forward` runs. Returns the network.
 
-    Its parameters and its state_dict stay as they are. Both act without gradients on the CPU only.
+    Its state_dict stays as it is; `pinxit.nn.layers.unpack` makes its parameters so. Both act without gradients on the
+    CPU only.
     """
+    unpack(network)
     for module in network.modules():
         if isinstance(module, Conv2d | Linear):
-            module.packed = PackedWeight() if pack else None
+            module.packed = PackedWeight(alone=True) if pack else None
     if kernel is not None:
         _put_in_force(network, kernel)
     return network
-
-
-def repack(network: nn.Module) -> None:
-    """Forget packed weights: to be called after weights were changed in place."""
-    for module in network.modules():
-        if isinstance(module, Conv2d | Linear) and module.packed is not None:
-            module.packed.forget()
 
 
 def _put_in_force(network: nn.Module, kernel: AttentionKernel) -> None:
