@@ -38,8 +38,12 @@ LAYERS = {
 SHARED_MODELS = {"common", "contract"}
 """What families share; every other name in models/ is a family."""
 
-NAMES_FAMILIES = {"pinxit.plugins.builtin": {"pinxit", "sd1", "sd2"}, "pinxit.train.export": {"pinxit"}}
-"""Outside a family's own folder only these import it: the list of what we bring, and the writer of what we train."""
+NAMES_FAMILIES = {
+    "pinxit.plugins.builtin": {"pinxit", "sd1", "sd2"},
+    "pinxit.train.export": {"pinxit"},
+    "pinxit.train.start": {"pinxit"},
+}
+"""Outside a family's own folder only these import it: the list of what we bring, and those who write and read what we train."""
 
 TORCHLESS = (
     "__init__.py",

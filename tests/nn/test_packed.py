@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pinxit.nn import Conv2d, Linear, packed
-from pinxit.nn.packed import PackedWeight, available
 from pinxit.nn.layers import unpack
+from pinxit.nn.packed import PackedWeight, available
 from pinxit.nn.speed import accelerate
 
 DTYPES = [dtype for dtype in (torch.float32, torch.bfloat16) if available(dtype)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pinxit.schema.errors import BadInput, Missing
 from pinxit.schema.events import Finished, ImageReady
@@ -25,6 +26,7 @@ from pinxit.train.recipe import (
     VaeRecipe,
     VaeShape,
 )
+from pinxit.train.start import fill_workshop
 from pinxit.train.workshop import AnyRecipe, Job, load_vae, run
 
 VAE = VaeShape(channel_mult=(1, 1, 2), z_channels=4)
@@ -91,6 +93,21 @@ def test_exported_model_says_what_it_is(drawings: Bank, workshop: Path, tmp_path
     assert [line["step"] for line in runs["unet"]["log"]] == [1, 2]
     with pytest.raises(BadInput):
         export(workshop, drawings, tmp_path / "model")
+
+
+def test_training_goes_on_from_an_exported_model(drawings: Bank, workshop: Path, tmp_path: Path) -> None:
+    export(workshop, drawings, tmp_path / "model")
+    fill_workshop(tmp_path / "model", tmp_path / "again")
+    for name in ("vae", "text", "unet"):
+        before, after = (load_file(folder / f"{name}.safetensors") for folder in (workshop, tmp_path / "again"))
+        assert before.keys() == after.keys()
+        for key, value in before.items():
+            torch.testing.assert_close(after[key], value, rtol=2e-3, atol=1e-4)
+    recipe = RECIPES["unet"].model_copy(update={"optimisation": Optimisation(steps=1, batch=4, learning_rate=1e-9)})
+    job = Job(name="unet", recipe=recipe, bank=drawings.folder, workshop=tmp_path / "again", limits=Limits(log_every=1))
+    run(job, lambda _: None)
+    before, after = (load_file(folder / "unet.safetensors") for folder in (workshop, tmp_path / "again"))
+    assert all(torch.allclose(after[key], value, rtol=2e-3, atol=1e-4) for key, value in before.items())
 
 
 def test_latents_come_out_normalised(workshop: Path) -> None:

@@ -119,6 +119,7 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "flag.image-again": "The starting picture, where it is not found by its fingerprint beside the file or here.",
         "flag.model-out": "Folder to write the model to.",
         "flag.replace": "Replace the folder if it is there.",
+        "flag.start": "Folder of an exported model that an empty workshop begins with.",
         "flag.into": "Folder of the model in the making.",
         "flag.json": "Print one line of JSON for each event.",
         "flag.keep-going": "Go on without packages that are gone or have changed.",

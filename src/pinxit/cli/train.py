@@ -39,6 +39,10 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
     from pinxit.train.workshop import Job
     from pinxit.train.workshop import run as work
 
+    if start := arguments.value("start"):
+        from pinxit.train.start import fill_workshop
+
+        fill_workshop(Path(start).expanduser(), workshop)
     if threads is not None:
         torch.set_num_threads(threads)
     device = _device(arguments.value("device"), terminal)
@@ -112,6 +116,7 @@ COMMAND = Command(
     flags=(
         Flag(name="data", text="flag.bank", metavar="BANK"),
         Flag(name="into", text="flag.into", metavar="WORKSHOP"),
+        Flag(name="start", text="flag.start", metavar="MODEL"),
         Flag(name="seconds", text="flag.seconds", metavar="N"),
         Flag(name="steps", text="flag.steps", metavar="N"),
         Flag(name="decay", text="flag.decay", metavar="N"),

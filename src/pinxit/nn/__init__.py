@@ -2,6 +2,6 @@
 
 from pinxit.nn.attention import attention
 from pinxit.nn.embed import sinusoidal
-from pinxit.nn.layers import GEGLU, Conv2d, Embedding, GroupNorm, LayerNorm, Linear
+from pinxit.nn.layers import GEGLU, Conv2d, Embedding, GroupNorm, LayerNorm, Linear, enlarge
 
-__all__ = ["GEGLU", "Conv2d", "Embedding", "GroupNorm", "LayerNorm", "Linear", "attention", "sinusoidal"]
+__all__ = ["GEGLU", "Conv2d", "Embedding", "GroupNorm", "LayerNorm", "Linear", "attention", "enlarge", "sinusoidal"]

@@ -5,13 +5,14 @@ Convolutions and linear layers hold a packed copy of their weight where `pinxit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pinxit.nn.folded import FoldedWeight
 from pinxit.nn.packed import PackedWeight
 
 LayerNorm = nn.LayerNorm
@@ -21,6 +22,7 @@ class Conv2d(nn.Conv2d):
     """A convolution over pictures. [B,C,H,W] -> [B,out,H',W']."""
 
     packed: PackedWeight | None = None
+    folded: FoldedWeight | None = None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch's name for it
         if self.packed is not None:
@@ -85,6 +87,18 @@ def unpack(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, Conv2d | Linear) and module.packed is not None:
             module.packed.give_back(module)
+            if isinstance(module, Conv2d) and module.folded is not None:
+                module.folded.forget()
+
+
+def enlarge(x: Tensor, size: Sequence[int], conv: Conv2d) -> Tensor:
+    """Enlarge `x` [B,C,H,W] to `size` by nearest neighbour, then convolve; doubling is folded into packed weights."""
+    doubles = tuple(size) == (2 * x.shape[2], 2 * x.shape[3])
+    if doubles and conv.folded is not None and conv.packed is not None and conv.packed.applies(x, conv):
+        if conv.weight.numel() == 0:
+            unpack(conv)
+        return conv.folded.doubled(x, conv)
+    return conv(F.interpolate(x, size=list(size), mode="nearest"))
 
 
 class GroupNorm(nn.GroupNorm):

@@ -61,9 +61,14 @@ class PackedWeight:
     def __reduce__(self) -> tuple[Any, tuple[bool]]:
         return _empty, (self._alone,)
 
+    def applies(self, x: Tensor, layer: nn.Conv2d) -> bool:
+        """Whether `conv2d` will answer."""
+        plain = not isinstance(layer.padding, str) and layer.padding_mode == "zeros"
+        return x.ndim == 4 and plain and _applies(x, layer)
+
     def conv2d(self, x: Tensor, layer: nn.Conv2d) -> Tensor | None:
         """The convolution of `x` [B,C,H,W], or None where the packed one does not apply."""
-        if x.ndim != 4 or isinstance(layer.padding, str) or layer.padding_mode != "zeros" or not _applies(x, layer):
+        if isinstance(layer.padding, str) or not self.applies(x, layer):
             return None
         padding, stride, dilation = list(layer.padding), list(layer.stride), list(layer.dilation)
         shape = tuple(x.shape)
@@ -83,7 +88,7 @@ class PackedWeight:
 
     def _weight(self, layer: nn.Conv2d | nn.Linear, shape: Shape, pack: Callable[[Tensor], Tensor]) -> Tensor:
         plain = layer.weight.detach()
-        source, kept, last = _source(plain), self._kept, self._last
+        source, kept, last = source_of(plain), self._kept, self._last
         self._last = shape
         if kept is not None and (kept.source == source or plain.numel() == 0):
             if kept.shape == shape or last != shape:
@@ -100,7 +105,8 @@ def _empty(alone: bool) -> PackedWeight:
     return PackedWeight(alone=alone)
 
 
-def _source(weight: Tensor) -> Source:
+def source_of(weight: Tensor) -> Source:
+    """What tells a weight from another, and from itself after a change in place where torch counts those."""
     version = None if weight.is_inference() else weight._version
     return weight.data_ptr(), version, weight.dtype, tuple(weight.shape), weight.stride()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from pinxit.nn.folded import FoldedWeight, folds
 from pinxit.nn.kernels.attention import CURRENT, AttentionKernel
 from pinxit.nn.layers import Conv2d, Linear, unpack
 from pinxit.nn.packed import PackedWeight
@@ -25,6 +26,8 @@ def accelerate(network: nn.Module, *, pack: bool = False, kernel: AttentionKerne
     for module in network.modules():
         if isinstance(module, Conv2d | Linear):
             module.packed = PackedWeight(alone=True) if pack else None
+        if isinstance(module, Conv2d):
+            module.folded = FoldedWeight() if pack and folds(module) else None
     if kernel is not None:
         _put_in_force(network, kernel)
     return network

@@ -17,6 +17,7 @@ from pinxit.train.data.sources import source_named
 from pinxit.train.diffusion import unet_config
 from pinxit.train.measure import autoencoder_psnr
 from pinxit.train.recipe import Selection, UNetShape
+from pinxit.train.start import SHAPES
 from pinxit.train.words import load_text
 from pinxit.train.workshop import chosen_keys, load_component, load_vae, read_shapes
 from pinxit.weights.save import save_model
@@ -43,6 +44,7 @@ def export(workshop: Path, bank: Bank, destination: Path, *, overwrite: bool = F
     for name in ("vocab.json", "merges.txt"):
         configs[f"tokenizer_2/{name}"] = (workshop / "tokenizer" / name).read_text("utf-8")
     runs = history(workshop)
+    configs[SHAPES] = json.dumps(shapes, indent=1)
     configs["training.json"] = json.dumps(runs, indent=1, ensure_ascii=False)
     configs["ATTRIBUTION.md"] = (bank.folder / "attribution.md").read_text("utf-8")
     networks = {"unet": unet, "vae": vae, "text_encoder_2": text}

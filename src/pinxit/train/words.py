@@ -27,6 +27,7 @@ from pinxit.train.recipe import Composing, DiffusionRecipe, Selection, TextRecip
 from pinxit.train.workshop import (
     Job,
     Report,
+    begin_with,
     chosen_keys,
     load_component,
     load_vae,
@@ -90,6 +91,7 @@ def run_text(job: Job, recipe: TextRecipe, bank: Bank, report: Report) -> Summar
     tokenizer = ClipTokenizer.from_folder(folder)
     torch.manual_seed(recipe.optimisation.seed)
     text = ClipText(text_config(recipe.shape, tokenizer)).to(job.device)
+    begin_with(job.workshop, "text", text, recipe.shape)
     scenes = composer(bank, recipe.data, recipe.composing, size=16)
 
     def captions(step: int, count: int) -> tuple[list[str], list[frozenset[str]]]:
@@ -121,6 +123,7 @@ def run_diffusion(job: Job, recipe: DiffusionRecipe, bank: Bank, report: Report)
     config = unet_config(recipe.shape, z_channels=vae.config.z_channels, text_width=text.config.width)
     torch.manual_seed(recipe.optimisation.seed)
     unet = UNet(config, dropout=recipe.dropout)
+    begin_with(job.workshop, "unet", unet, recipe.shape)
     half = composer(bank, recipe.data, recipe.composing, size=recipe.size // 2)
     pool = LatentPool(
         filler(job.seed, half, vae, size=recipe.size, report=report), count=recipe.pool, refresh=recipe.refresh

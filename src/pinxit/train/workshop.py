@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -102,6 +103,8 @@ def _run_vae(job: Job, recipe: VaeRecipe, bank: Bank, report: Report) -> Summary
     vae = AutoencoderKL(vae_config(recipe.shape)).to(job.device)
     if recipe.stage == "outer":
         load_component(job.workshop, "vae", vae)
+    else:
+        begin_with(job.workshop, "vae", vae, recipe.shape)
     rows, weights = chosen_rows(bank, recipe.data)
     frame = 128 if recipe.stage == "inner" else 256
     crops = Crops(bank, rows, weights, size=recipe.size, frame=frame, seed=job.seed)
@@ -150,6 +153,14 @@ def load_component(workshop: Path, name: str, network: nn.Module) -> None:
     if not path.is_file():
         raise Missing(f"The workshop {workshop} has no {name} yet.", hint=f"Train the {name} first.")
     network.load_state_dict(load_file(path))
+
+
+def begin_with(workshop: Path, name: str, network: nn.Module, shape: BaseModel) -> None:
+    """Start from the workshop's own weights of that component, where it has any of the same shape."""
+    if (workshop / f"{name}.safetensors").is_file() and read_shapes(workshop).get(name) == shape.model_dump(
+        mode="json"
+    ):
+        load_component(workshop, name, network)
 
 
 def read_shapes(workshop: Path) -> dict[str, object]:

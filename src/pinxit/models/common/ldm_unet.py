@@ -20,12 +20,11 @@ from itertools import accumulate
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pinxit.models.common.configs import UNetConfig
 from pinxit.models.common.transformer import SpatialTransformer
-from pinxit.nn import Conv2d, Embedding, GroupNorm, Linear, sinusoidal
+from pinxit.nn import Conv2d, Embedding, GroupNorm, Linear, enlarge, sinusoidal
 
 
 class ResBlock(nn.Module):
@@ -64,7 +63,7 @@ class Upsample(nn.Module):
         self.conv = Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
-        return self.conv(F.interpolate(x, size=list(size), mode="nearest"))
+        return enlarge(x, size, self.conv)
 
 
 class UNet(nn.Module):

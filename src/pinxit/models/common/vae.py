@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pinxit.models.common.configs import VaeConfig
-from pinxit.nn import Conv2d, GroupNorm, attention
+from pinxit.nn import Conv2d, GroupNorm, attention, enlarge
 
 
 class ResnetBlock(nn.Module):
@@ -74,7 +74,7 @@ class Upsample(nn.Module):
         self.conv = Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return enlarge(x, (2 * x.shape[2], 2 * x.shape[3]), self.conv)
 
 
 class Middle(nn.Module):

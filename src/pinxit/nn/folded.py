@@ -1,0 +1,87 @@
+"""Doubling a picture and convolving it, in one: what a 3x3 convolution sees of repeated pixels is a 2x2 one.
+
+An output row 2i looks at the enlarged rows 2i-1, 2i, 2i+1, which are the rows i-1, i, i of the picture; row 2i+1 looks
+at i, i, i+1. So each of the four kinds of output pixels is a convolution of the small picture with sums of the weights:
+4 products for every 9.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pinxit.nn.packed import PackedWeight, Source, source_of
+
+KINDS = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""Row and column of an output pixel among the four that come of one pixel."""
+
+
+class _Kept(NamedTuple):
+    source: Source
+    conv: nn.Conv2d
+    packed: PackedWeight
+
+
+class FoldedWeight:
+    """One layer's folded weight: made at the first call, made anew when the plain weight changes."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: _Kept | None = None
+
+    def forget(self) -> None:
+        """Fold again at the next call."""
+        self._kept = None
+
+    def __deepcopy__(self, memo: dict[int, object]) -> FoldedWeight:
+        return FoldedWeight()
+
+    def __reduce__(self) -> tuple[type[FoldedWeight], tuple[()]]:
+        return FoldedWeight, ()
+
+    def doubled(self, x: Tensor, layer: nn.Conv2d) -> Tensor:
+        """What `layer` makes of `x` [B,C,H,W] after every pixel has become four. `folds` says for which layers."""
+        source, kept = source_of(layer.weight), self._kept
+        if kept is None or kept.source != source:
+            kept = _Kept(source, folded(layer), PackedWeight(alone=True))
+            self._kept = kept
+        found = kept.packed.conv2d(x, kept.conv)
+        parts = (kept.conv(x) if found is None else found).chunk(len(KINDS), dim=1)
+        (batch, _, height, width), channels = x.shape, layer.out_channels
+        out = torch.empty((batch, channels, 2 * height, 2 * width), dtype=x.dtype, memory_format=torch.channels_last)
+        for part, (row, column) in zip(parts, KINDS, strict=True):
+            out[:, :, row::2, column::2] = part[:, :, row : row + height, column : column + width]
+        return out
+
+
+def folds(layer: nn.Conv2d) -> bool:
+    """Whether the layer is of the kind that can be folded: 3x3, one pixel of zeros around, every step taken."""
+    settings = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    return settings == ((3, 3), (1, 1), (1, 1), (1, 1)) and layer.groups == 1 and layer.padding_mode == "zeros"
+
+
+def folded(layer: nn.Conv2d) -> nn.Conv2d:
+    """A 2x2 convolution whose output, one row and column too large, holds the four kinds one after the other.
+
+    Weights are added in float32 and rounded once.
+    """
+    rows = layer.weight.detach().float()
+    kinds: list[Tensor] = []
+    for row, column in KINDS:
+        kinds.append(_pairs(_pairs(rows, row, axis=2), column, axis=3))
+    with torch.device("meta"):
+        conv = nn.Conv2d(layer.in_channels, len(KINDS) * layer.out_channels, 2, padding=1)
+    conv.weight = nn.Parameter(torch.cat(kinds).to(layer.weight.dtype), requires_grad=False)
+    bias = None if layer.bias is None else layer.bias.detach().repeat(len(KINDS))
+    conv.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+    return conv
+
+
+def _pairs(weight: Tensor, odd: int, axis: int) -> Tensor:
+    """Three taps as two: the last two together for even outputs, the first two for odd ones."""
+    first, middle, last = weight.unbind(axis)
+    taps = (first + middle, last) if odd else (first, middle + last)
+    return torch.stack(taps, axis)
