@@ -43,7 +43,7 @@ NAMES_FAMILIES = {
     "pinxit.train.export": {"pinxit"},
     "pinxit.train.start": {"pinxit"},
 }
-"""Outside a family's own folder only these import it: the list of what we bring, and those who write and read what we train."""
+"""Outside a family's own folder only these import it: the list of what we bring, and what keeps our training."""
 
 TORCHLESS = (
     "__init__.py",

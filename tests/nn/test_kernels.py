@@ -40,8 +40,8 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def exact(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    split = (t.double().unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
-    return F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+    q, k, v = (t.double().unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 def off(found: Tensor | None, wanted: Tensor) -> float:
@@ -116,7 +116,7 @@ def test_numbers_that_are_not_finite_come_through(kernel: AttentionKernel | None
         for which in range(3):
             given = [drawn(1, 40, 32, seed=seed) for seed in range(3)]
             given[which][0, 3] = bad
-            found = None if kernel is None else kernel(*given, 1)
+            found = None if kernel is None else kernel(given[0], given[1], given[2], 1)
             assert found is None or not bool(torch.isfinite(found).all())
 
 

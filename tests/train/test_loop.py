@@ -69,9 +69,9 @@ def test_interrupt_ends_between_steps_with_the_state_written(tmp_path: Path) -> 
 
 def test_frozen_network_keeps_its_weights(tmp_path: Path) -> None:
     task = Line()
-    before = task.networks["frozen"].weight.detach().clone()  # pyright: ignore[reportAttributeAccessIssue]
+    before = [parameter.detach().clone() for parameter in task.networks["frozen"].parameters()]
     _run(tmp_path, task)
-    assert torch.equal(before, task.networks["frozen"].weight)  # pyright: ignore[reportAttributeAccessIssue,reportArgumentType]
+    assert all(map(torch.equal, before, task.networks["frozen"].parameters()))
 
 
 def test_time_limit_stops_early_and_goes_on_later(tmp_path: Path) -> None:

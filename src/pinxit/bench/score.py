@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from pinxit.bench.cases import Case, Dtype
@@ -70,25 +70,23 @@ def quiet(sample: Sample, limit: float = NOISE_LIMIT) -> bool:
 
 def row_of(case: Case, series: Series, *, limit: float = NOISE_LIMIT) -> Row:
     """What one series says, with its first round left out. A wrong output in any round fails the row."""
-    fixed = {"case": case.name, "stack": series.stack, "dtype": series.dtype}
+    row = Row(case=case.name, stack=series.stack, dtype=series.dtype, status="ok")
     if series.error:
-        return Row(**fixed, status="failed", why=series.error)
+        return replace(row, status="failed", why=series.error)
     offs = [sample.off for sample in series.samples if sample.off is not None]
-    off = max(offs) if offs else None
     allowed = case.tolerance(series.dtype)
-    if off is not None and not off <= allowed:
-        why = f"the output is {off:.1e} off the reference, {allowed:.0e} is allowed"
-        return Row(**fixed, status="failed", why=why, off=off)
+    row = replace(row, off=max(offs) if offs else None, peak_mb=series.peak_bytes >> 20)
+    if not all(off <= allowed for off in offs):
+        why = f"the output is {row.off:.1e} off the reference, {allowed:.0e} is allowed"
+        return replace(row, status="failed", why=why)
     counted = series.samples[1:]
     kept = [sample.seconds for sample in counted if quiet(sample, limit)]
-    told = {"off": off, "rounds": len(kept), "dropped": len(counted) - len(kept), "peak_mb": series.peak_bytes >> 20}
+    row = replace(row, rounds=len(kept), dropped=len(counted) - len(kept))
     if not kept:
-        return Row(**fixed, status="noisy", why="other programs ran in every round", **told)
+        return replace(row, status="noisy", why="other programs ran in every round")
     seconds = Spread.of(kept)
-    status: Status = "unchecked" if off is None else "ok"
-    why = "no reference to compare with" if off is None else ""
-    gflops = case.flops / seconds.median / 1e9
-    return Row(**fixed, status=status, why=why, seconds=seconds, gflops=gflops, **told)
+    row = replace(row, seconds=seconds, gflops=case.flops / seconds.median / 1e9)
+    return row if offs else replace(row, status="unchecked", why="no reference to compare with")
 
 
 def ratios_of(case: Case, group: Iterable[Series], *, limit: float = NOISE_LIMIT) -> list[Ratio]:

@@ -6,7 +6,7 @@ Convolutions and linear layers hold a packed copy of their weight where `pinxit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +18,31 @@ from pinxit.nn.packed import PackedWeight
 LayerNorm = nn.LayerNorm
 
 
-class Conv2d(nn.Conv2d):
-    """A convolution over pictures. [B,C,H,W] -> [B,out,H',W']."""
+class _Packable(nn.Module):
+    """What packed layers share: whoever loads, moves, copies or saves them finds the plain weight in its place."""
 
     packed: PackedWeight | None = None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        unpack(self)
+        return super()._apply(fn, recurse)
+
+    def _save_to_state_dict(self, *given: Any, **named: Any) -> None:
+        unpack(self)
+        super()._save_to_state_dict(*given, **named)
+
+    def _load_from_state_dict(self, *given: Any, **named: Any) -> None:
+        unpack(self)
+        super()._load_from_state_dict(*given, **named)
+
+    def __getstate__(self) -> dict[str, object]:
+        unpack(self)
+        return self.__dict__.copy()
+
+
+class Conv2d(_Packable, nn.Conv2d):
+    """A convolution over pictures. [B,C,H,W] -> [B,out,H',W']."""
+
     folded: FoldedWeight | None = None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch's name for it
@@ -32,27 +53,9 @@ class Conv2d(nn.Conv2d):
             self.packed.give_back(self)
         return super().forward(input)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Conv2d:
-        unpack(self)
-        return super()._apply(fn, recurse)
 
-    def _save_to_state_dict(self, *given: Any) -> None:
-        unpack(self)
-        super()._save_to_state_dict(*given)
-
-    def _load_from_state_dict(self, *given: Any) -> None:
-        unpack(self)
-        super()._load_from_state_dict(*given)
-
-    def __getstate__(self) -> dict[str, object]:
-        unpack(self)
-        return self.__dict__.copy()
-
-
-class Linear(nn.Linear):
+class Linear(_Packable, nn.Linear):
     """A linear map of the last axis. [..., C] -> [..., out]."""
-
-    packed: PackedWeight | None = None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch's name for it
         if self.packed is not None:
@@ -61,22 +64,6 @@ class Linear(nn.Linear):
                 return found
             self.packed.give_back(self)
         return super().forward(input)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear:
-        unpack(self)
-        return super()._apply(fn, recurse)
-
-    def _save_to_state_dict(self, *given: Any) -> None:
-        unpack(self)
-        super()._save_to_state_dict(*given)
-
-    def _load_from_state_dict(self, *given: Any) -> None:
-        unpack(self)
-        super()._load_from_state_dict(*given)
-
-    def __getstate__(self) -> dict[str, object]:
-        unpack(self)
-        return self.__dict__.copy()
 
 
 def unpack(network: nn.Module) -> None:

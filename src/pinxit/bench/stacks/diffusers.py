@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,7 @@ class Diffusers:
         _classes()
 
     def versions(self) -> Mapping[str, str]:
-        import diffusers
-
-        return {"diffusers": diffusers.__version__, "torch": torch.__version__}
+        return {"diffusers": _library().__version__, "torch": torch.__version__}
 
     def prepare(self, case: Case) -> None:
         if case.kind != "decode":
@@ -71,6 +70,8 @@ class Diffusers:
 
 
 def _classes() -> dict[str, Any]:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    return {"unet": _library().UNet2DConditionModel, "vae": _library().AutoencoderKL}
 
-    return {"unet": UNet2DConditionModel, "vae": AutoencoderKL}
+
+def _library() -> Any:
+    return importlib.import_module("diffusers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,7 @@ class OpenVino:
     """Computes the cases with compiled graphs of fixed shape, one for each size."""
 
     def __init__(self, *, dtype: Dtype, weights: str) -> None:
-        import openvino
-
+        openvino: Any = importlib.import_module("openvino")
         self._core = openvino.Core()
         self._convert = openvino.convert_model
         self._version = openvino.__version__
@@ -77,9 +77,8 @@ class OpenVino:
 
     def _model(self, part: str) -> Any:
         if part not in self._models:
-            from diffusers import AutoencoderKL, UNet2DConditionModel
-
-            source: Any = UNet2DConditionModel if part == "unet" else AutoencoderKL
+            library: Any = importlib.import_module("diffusers")
+            source: Any = library.UNet2DConditionModel if part == "unet" else library.AutoencoderKL
             network = source.from_pretrained(self._weights / part, torch_dtype=torch.float32).eval()
             latent = torch.zeros(1, UNET.in_channels, 16, 16)
             example = (latent, torch.tensor(TIMESTEP), torch.zeros(1, TOKENS, UNET.context_dim))

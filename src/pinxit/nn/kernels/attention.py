@@ -87,8 +87,8 @@ def _right(kernel: AttentionKernel) -> bool:
         )
         q_BLC, k_BSC, v_BSC = (t.view(batch, -1, heads * width) for t in (q, k, v))
         found = kernel(q_BLC, k_BSC, v_BSC, heads)
-        split = (t.float().unflatten(-1, (heads, width)).transpose(1, 2) for t in (q_BLC, k_BSC, v_BSC))
-        wanted = F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+        q, k, v = (t.float().unflatten(-1, (heads, width)).transpose(1, 2) for t in (q_BLC, k_BSC, v_BSC))
+        wanted = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         if found is None or not bool((found.float() - wanted).norm() <= _ALLOWED * wanted.norm()):
             return False
     return True
