@@ -23,7 +23,7 @@ Key = tuple[Path, tuple[tuple[Path, int, int], ...], object]
 
 
 class Residency:
-    """Networks of one model at a time, built without memory and filled from mapped files.
+    """Networks of one model at a time, built without memory and filled tensor by tensor.
 
     Text encoders compute in float32, which costs nothing; the U-Net and the autoencoder in bfloat16 where the processor
     has it (`dtype` overrides), in channels-last order. These two hold their weights packed, and the

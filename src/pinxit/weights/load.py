@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from pinxit.schema.errors import BadModelFile, NumericError
 from pinxit.weights.convert import to_ours
-from pinxit.weights.header import Header, unchanged
+from pinxit.weights.dtypes import TORCH_DTYPES
+from pinxit.weights.header import Header, TensorInfo, unchanged
 from pinxit.weights.identify import Match, PartMatch
 
 _SHOWN = 3
@@ -45,7 +46,7 @@ def load_into(
 ) -> LoadReport:
     """Give `network` the weights of the part `component`.
 
-    Tensors are mapped from the file and stay there until they are used, unless `dtype` converts them. Every shape is
+    Tensors are read one by one, and converted where `dtype` says so. Every shape is
     compared with the network's. Raises BadModelFile for a wrong shape, a type that is no float, a file that changed,
     and, when `strict`, for anything missing or unexpected; NumericError for NaN or infinity when `check_finite`.
     """
@@ -82,7 +83,7 @@ def load_into(
 
 
 def read_component(match: Match, component: str) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of the part `component` under our names, mapped from the file."""
+    """Every tensor of the part `component` under our names, read when its turn comes."""
     for name, _, tensor in _tensors(match.header, match.part(component)):
         yield name, tensor
 
@@ -92,7 +93,7 @@ def _tensors(header: Header, part: PartMatch) -> Iterator[tuple[str, str, Tensor
     if not unchanged(header):
         raise BadModelFile(f"{header.path.name} changed since it was looked at.", hint="Load it again.")
     with ExitStack() as stack:
-        files: dict[Path, Any] = {}
+        files: dict[Path, BinaryIO] = {}
         for entry in part.entries:
             if any(name not in header.tensors for name in entry.theirs):
                 continue
@@ -100,12 +101,35 @@ def _tensors(header: Header, part: PartMatch) -> Iterator[tuple[str, str, Tensor
             try:
                 for info in infos:
                     if info.path not in files:
-                        files[info.path] = stack.enter_context(safe_open(info.path, framework="pt"))
-                theirs = [cast(Tensor, files[info.path].get_tensor(info.name)) for info in infos]
+                        stack.enter_context(safe_open(info.path, framework="pt"))  # looks the header over once more
+                        files[info.path] = stack.enter_context(info.path.open("rb", buffering=0))
+                theirs = [_read(files[info.path], info) for info in infos]
             except (SafetensorError, OSError) as error:
                 raise BadModelFile(f"{header.path.name} cannot be read: {error}.", hint="Download it again.") from error
             for name, tensor in zip(entry.ours, to_ours(entry, theirs), strict=True):
                 yield name, entry.theirs[0], tensor
+
+
+def _read(file: BinaryIO, info: TensorInfo) -> Tensor:
+    """One tensor, in memory of its own. Mapping the file instead would count every page twice until the last tensor is
+    converted or packed, and give each kernel another alignment.
+    """
+    if info.dtype not in TORCH_DTYPES:
+        raise BadModelFile(
+            f"{info.name} holds {info.dtype} numbers, which are not supported.", hint="Convert the file."
+        )
+    tensor = torch.empty(info.shape, dtype=TORCH_DTYPES[info.dtype])
+    if tensor.nbytes != info.end - info.start:
+        raise BadModelFile(f"{info.name} has {info.end - info.start} bytes; its shape needs {tensor.nbytes}.")
+    raw: Any = tensor.view(-1).view(torch.uint8).numpy() if tensor.numel() else b""
+    bytes_left = memoryview(raw)
+    file.seek(info.start)
+    while bytes_left:
+        count = file.readinto(bytes_left)  # pyright: ignore[reportAttributeAccessIssue] - a raw file has it
+        if not count:
+            raise BadModelFile(f"{info.path.name} ends inside {info.name}.", hint="Download it again.")
+        bytes_left = bytes_left[count:]
+    return tensor
 
 
 def _check(name: str, source: str, tensor: Tensor, wanted: tuple[int, ...]) -> None:
