@@ -26,9 +26,11 @@ import torch
 from pinxit.schema.events import ImageReady
 from pinxit.schema.picture import read_record
 from pinxit.studio import Studio
+from pinxit.studio.library import Library
 torch.set_num_threads(int(sys.argv[2]))
 record = read_record(Path(sys.argv[1]))
-for event in Studio().paint(record.request):
+studio = Studio(library=Library([], builtin=Path(sys.argv[3])))
+for event in studio.paint(record.request):
     if isinstance(event, ImageReady):
         print(event.pixels_sha256, event.record == record)
 """
@@ -43,14 +45,11 @@ def painted(studio: Studio, request: GenerationRequest, output: Path | None = No
     return [event for event in studio.paint(request, output=output) if isinstance(event, ImageReady)]
 
 
-def test_a_recipe_gives_the_same_pixels_in_another_process(
-    studio: Studio, tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recipe_gives_the_same_pixels_in_another_process(studio: Studio, tiny_models: Path, tmp_path: Path) -> None:
     ready = painted(studio, REQUEST.replace(model="pinxit"), tmp_path)[1]
     assert ready.path is not None
     assert ready.seed == 0, "seeds go round"
-    monkeypatch.setenv("PINXIT_MODELS", str(tiny_models))
-    words = [sys.executable, "-c", REDO, str(ready.path), str(torch.get_num_threads())]
+    words = [sys.executable, "-c", REDO, str(ready.path), str(torch.get_num_threads()), str(tiny_models / "pinxit")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stdout == f"{ready.pixels_sha256} True\n", done.stderr
 
