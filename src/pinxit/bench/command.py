@@ -18,7 +18,7 @@ from pinxit.bench.cases import DTYPES, TIERS, Case, Dtype, Tier
 from pinxit.bench.driver import Bench, Child, StackError, StackSpec
 from pinxit.bench.report import Report, machine_facts, spread_text, text, write_page
 from pinxit.bench.score import NOISE_LIMIT, OURS, ratios_of, row_of
-from pinxit.bench.stacks import REFERENCE, spec_of, why_absent
+from pinxit.bench.stacks import REFERENCE, TARGETS, spec_of, why_absent
 from pinxit.engine.machine import this_machine
 from pinxit.engine.places import cache_folder
 
@@ -82,6 +82,7 @@ def parse(argv: list[str]) -> Options:
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the JSON object to a file, too")
     parser.add_argument("--write-docs", type=Path, nargs="?", const=PAGE, metavar="PAGE", help=f"write {PAGE}")
     parser.add_argument("--case", action="append", metavar="NAME", help="only this case; may be given again")
+    parser.add_argument("--peer", action="append", metavar="NAME", help="only this program beside ours")
     parser.add_argument("--dtype", action="append", choices=DTYPES, help="only this number format; may be given again")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds that count, after one that warms up")
     parser.add_argument("--threads", type=int, metavar="N", default=this_machine().cores, help="processor threads")
@@ -100,6 +101,10 @@ def parse(argv: list[str]) -> Options:
         if unknown := [name for name in given.case if name not in known]:
             parser.error(f"no case {unknown[0]}; there are {', '.join(known)}")
         tier = replace(tier, cases=tuple(known[name] for name in given.case), builtin=False)
+    if given.peer:
+        if unknown := [name for name in given.peer if name not in TARGETS]:
+            parser.error(f"no program {unknown[0]}; there are {', '.join(TARGETS)}")
+        tier = replace(tier, peers=tuple(given.peer))
     if given.rounds is not None:
         if given.rounds < 1:
             parser.error("--rounds must be at least 1")
