@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -143,17 +143,34 @@ class DiffusionRecipe(Part):
     optimisation: Optimisation
 
 
-def identity(recipe: VaeRecipe | TextRecipe | DiffusionRecipe) -> str:
+class JudgeShape(Part):
+    widths: tuple[int, int, int, int] = (32, 64, 96, 128)
+    embedding: int = Field(default=64, ge=8)
+
+
+class JudgeRecipe(Part):
+    """Train a judge, which scores pictures: see `train.judge`. No styles means all."""
+
+    kind: Literal["judge"]
+    shape: JudgeShape = JudgeShape()
+    styles: tuple[str, ...] = ()
+    harm: float = Field(default=0.7, ge=0, le=1, description="share of pictures that are blurred, tinted or made noisy")
+    optimisation: Optimisation
+
+
+AnyRecipe: TypeAlias = VaeRecipe | TextRecipe | DiffusionRecipe | JudgeRecipe
+
+
+def identity(recipe: AnyRecipe) -> str:
     """What two recipes share when one can go on from the other's state: the kind, the stage and the shape."""
     parts = (recipe.kind, getattr(recipe, "stage", ""), recipe.shape.model_dump_json())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-Recipe = Annotated[VaeRecipe | TextRecipe | DiffusionRecipe, Field(discriminator="kind")]
-_ADAPTER: TypeAdapter[VaeRecipe | TextRecipe | DiffusionRecipe] = TypeAdapter(Recipe)
+_ADAPTER: TypeAdapter[AnyRecipe] = TypeAdapter(Annotated[AnyRecipe, Field(discriminator="kind")])
 
 
-def read_recipe(path: Path, *, changes: dict[str, int] | None = None) -> VaeRecipe | TextRecipe | DiffusionRecipe:
+def read_recipe(path: Path, *, changes: dict[str, int] | None = None) -> AnyRecipe:
     """The recipe in a TOML file; `changes` replaces values of its `optimisation` part.
 
     Raises Missing when the file is not there and BadInput, naming the entry, when its content is not a recipe.

@@ -29,9 +29,8 @@ from pinxit.train.data.bank import Bank
 from pinxit.train.data.concepts import first_keys, keys_named
 from pinxit.train.loop import Limits, Summary, Task, Trainer, train
 from pinxit.train.parallel import Workers
-from pinxit.train.recipe import DiffusionRecipe, Selection, TextRecipe, VaeRecipe, VaeShape, identity
+from pinxit.train.recipe import AnyRecipe, JudgeRecipe, Selection, TextRecipe, VaeRecipe, VaeShape, identity
 
-AnyRecipe = VaeRecipe | TextRecipe | DiffusionRecipe
 Report = Callable[[str], None]
 CPU = torch.device("cpu")
 STATISTICS_BATCHES = 16
@@ -91,6 +90,10 @@ def run(job: Job, report: Report) -> Summary:
     bank = Bank.open(job.bank)
     if isinstance(job.recipe, VaeRecipe):
         return _run_vae(job, job.recipe, bank, report)
+    if isinstance(job.recipe, JudgeRecipe):
+        from pinxit.train.judging import run_judge
+
+        return run_judge(job, job.recipe, bank, report)
     from pinxit.train.words import run_diffusion, run_text
 
     if isinstance(job.recipe, TextRecipe):
