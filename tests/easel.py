@@ -19,7 +19,7 @@ from pinxit.plugins.manager import build_catalog
 from pinxit.schema.events import Event, ImageReady
 from pinxit.schema.request import GenerationRequest
 from pinxit.studio.library import Library
-from tests.tiny import make_pinxit, make_sd1, make_sd2
+from tests.tiny import make_pinxit, make_sd1, make_sd2, make_sd3, make_sd35, make_unclip, make_upscale2, make_upscale4
 
 ROOMY = Machine(cores=2, memory=64 * GIB, available=64 * GIB, flags=frozenset({"avx512_bf16"}))
 """A machine with plenty of memory and bfloat16, whatever the tests run on."""
@@ -74,13 +74,18 @@ class Easels:
 
     def model(self, name: str) -> Path:
         """The files of one tiny model: `pinxit`, `deep` (the same with an f16 autoencoder), `sd1` or `sd2`."""
-        suffix = "" if name in ("pinxit", "deep") else ".safetensors"
+        suffix = "" if name in ("pinxit", "deep", "sd3") else ".safetensors"
         path = self.folder / f"{name}{suffix}"
         makers: dict[str, Callable[[Path], Path]] = {
             "pinxit": make_pinxit,
             "deep": lambda folder: make_pinxit(folder, levels=5),
             "sd1": make_sd1,
             "sd2": make_sd2,
+            "unclip": make_unclip,
+            "upscale2": make_upscale2,
+            "upscale4": make_upscale4,
+            "sd3": make_sd3,
+            "sd35": make_sd35,
         }
         return path if path.exists() else makers[name](path)
 

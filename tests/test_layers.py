@@ -35,11 +35,29 @@ LAYERS = {
 }
 """A folder imports from folders with a smaller number and from itself. The package's facade stands above all."""
 
-SHARED_MODELS = {"common", "contract"}
-"""What families share; every other name in models/ is a family."""
+SHARED_MODELS = {"common", "contract", "kinds"}
+"""What families and kinds share; every other name in models/ is one of them."""
 
 NAMES_FAMILIES = {
-    "pinxit.plugins.builtin": {"pinxit", "sd1", "sd2"},
+    "pinxit.plugins.builtin": {
+        "clip_text",
+        "clip_vision",
+        "controlnet",
+        "esrgan",
+        "ip_adapter",
+        "pinxit",
+        "sdxl",
+        "sd1",
+        "sd2",
+        "sd3",
+        "t2i_adapter",
+        "t5",
+        "taesd",
+        "unclip",
+        "upscale2",
+        "upscale4",
+        "vae",
+    },
     "pinxit.train.export": {"pinxit"},
     "pinxit.train.start": {"pinxit"},
 }
@@ -53,6 +71,7 @@ TORCHLESS = (
     "prompts/**/*.py",
     "plugins/**/*.py",
     "studio/__init__.py",
+    "studio/inspect/**/*.py",
     "studio/library.py",
     "studio/studio.py",
     "engine/catalog.py",
@@ -61,6 +80,8 @@ TORCHLESS = (
     "weights/layout.py",
     "weights/identify.py",
     "models/contract.py",
+    "models/kinds.py",
+    "models/*/kind.py",
     "models/*/config.py",
     "models/*/layout.py",
     "models/*/family.py",

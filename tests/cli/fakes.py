@@ -59,6 +59,9 @@ class FakeStudio:
         self.adopted.append(path)
         return path.stem
 
+    def model_path(self, name: str | None) -> Path:
+        return Path(name or "pinxit")
+
     def plan(self, request: GenerationRequest, inputs: Mapping[str, bytes] | None = None) -> FakePlan:
         if self.error is not None:
             raise self.error

@@ -35,7 +35,7 @@ def test_every_chinese_text_is_chinese() -> None:
 
 
 def test_every_text_is_used_and_every_use_has_a_text() -> None:
-    source = "\n".join(path.read_text("utf-8") for path in FOLDER.glob("*.py") if path.name != "texts.py")
+    source = "\n".join(path.read_text("utf-8") for path in FOLDER.rglob("*.py") if path.name != "texts.py")
     quoted = set(re.findall(r"""["']([a-z_]+(?:\.[a-z0-9_-]+)*)["']""", source))
     unused = {key for key in ENGLISH if key not in quoted and not key.startswith(BUILT)}
     assert unused == set()

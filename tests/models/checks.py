@@ -39,7 +39,7 @@ def explains_everything(match: Match, built: Mapping[str, nn.Module], header: He
         ours = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         assert dict(part.shapes) == ours
         written: dict[str, tuple[int, ...]] = {}
-        for entry in match.layout.names_for(component, ours):
+        for entry in match.layout.names_for(component, ours, place=part.place):
             shapes = entry.theirs_shapes(tuple(ours[name] for name in entry.ours))
             written.update(zip(entry.theirs, shapes, strict=True))
         assert written == {name: header.shapes[name] for entry in part.entries for name in entry.theirs}

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pinxit.engine.plan import Resolved
 from pinxit.models.common.diffusers_json import clip_json, scheduler_json, unet_json, vae_json
 from pinxit.models.common.prediction import Prediction
-from pinxit.models.contract import Words
+from pinxit.models.contract import Micro, Words
 from pinxit.models.pinxit.layout import SINGLE_FILE
 from pinxit.models.sd1.layout import FOLDER as SD1_FOLDER
 from pinxit.prompts.chunks import Chunking, cut
@@ -25,12 +26,19 @@ from pinxit.weights.load import read_component
 from pinxit.weights.save import save_model
 from tests.easel import Easel, Easels, easel_for
 
-FAMILIES = ("pinxit", "sd1", "sd2")
+FAMILIES = ("pinxit", "sd1", "sd2", "sd3", "unclip")
+HELPED = ("upscale2", "upscale4")
+"""Families that paint nothing from words alone."""
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
+def denoiser_of(resolved: Resolved) -> Any:
+    """The configuration of the network that denoises."""
+    return getattr(resolved.config, resolved.family.denoiser)
+
+
 def test_every_family_has_a_tiny_model(easels: Easels) -> None:
-    assert easels("pinxit").catalog.families.names() == FAMILIES
+    assert set(easels("pinxit").catalog.families.names()) == {*FAMILIES, *HELPED}
 
 
 @every_family
@@ -39,9 +47,9 @@ def test_the_facts_are_consistent(easels: Easels, family: str) -> None:
     resolved = easel.resolve()
     facts, config = resolved.facts, resolved.config
     assert resolved.family.name == family
-    assert set(facts.components) == {"unet", "vae", *resolved.family.encoders}
+    assert set(facts.components) >= {resolved.family.denoiser, "vae", *resolved.family.encoders}
     assert facts.absent == ()
-    assert facts.latent.channels == config.unet.in_channels == config.vae.z_channels
+    assert facts.latent.channels == denoiser_of(resolved).in_channels == config.vae.z_channels
     assert facts.latent.downscale == 2 ** (len(config.vae.channel_mult) - 1)
     assert facts.defaults.sampler in easel.catalog.samplers
     assert facts.defaults.schedule is None or facts.defaults.schedule in easel.catalog.schedules
@@ -69,15 +77,26 @@ def test_what_is_built_is_what_the_file_holds(easels: Easels, family: str) -> No
 def test_words_become_what_the_network_takes(easels: Easels, family: str) -> None:
     easel = easels(family)
     resolved = easel.resolve()
-    tokenizer = resolved.family.tokenizer(resolved.config, resolved.match)
-    empty = cut((), tokenizer, Chunking())[0]
-    words = Words(chunks=(empty, empty), empty=empty, emphasis="keep_mean", skip=None, size=(64, 64))
-    networks = {name: easel.residency.network(resolved, name) for name in resolved.family.encoders}
-    network = resolved.family.network(resolved.config, easel.residency.network(resolved, "unet"))
+    tokenizers = resolved.family.tokenizers(resolved.config, resolved.match)
+    assert set(tokenizers) <= set(resolved.family.encoders)
+    empty = {name: cut((), tokenizer, Chunking())[0] for name, tokenizer in tokenizers.items()}
+    words = Words(
+        chunks={name: (chunk, chunk) for name, chunk in empty.items()},
+        empty=empty,
+        emphasis="keep_mean",
+        skip=None,
+        micro=Micro(original=(64, 64), target=(64, 64)),
+    )
+    networks = {name: easel.residency.network(resolved, name) for name in tokenizers}
+    network = resolved.family.network(resolved.config, easel.residency.network(resolved, resolved.family.denoiser))
     with torch.inference_mode():
         conditioning = resolved.family.encode(resolved.config, networks, words)
         assert conditioning.tokens is not None
-        assert conditioning.tokens.shape == (1, 154, resolved.config.unet.context_dim)
+        denoiser = denoiser_of(resolved)
+        if family == "sd3":
+            assert conditioning.tokens.shape == (1, 2 * 154, denoiser.context)
+        else:
+            assert conditioning.tokens.shape == (1, 154, denoiser.context_dim)
         assert conditioning.tokens.dtype == torch.float32
         x = torch.zeros(1, resolved.facts.latent.channels, 3, 5)
         out = network(x, 500.5, conditioning)
@@ -88,7 +107,7 @@ def test_words_become_what_the_network_takes(easels: Easels, family: str) -> Non
 def test_a_network_without_words_is_a_mistake_of_the_caller(easels: Easels, family: str) -> None:
     easel = easels(family)
     resolved = easel.resolve()
-    network = resolved.family.network(resolved.config, easel.residency.network(resolved, "unet"))
+    network = resolved.family.network(resolved.config, easel.residency.network(resolved, resolved.family.denoiser))
     x = torch.zeros(1, resolved.facts.latent.channels, 4, 4)
     with pytest.raises(ValueError, match="needs"):
         network(x, 1.0, Conditioning())

@@ -124,7 +124,7 @@ def test_catalogues_share_nothing() -> None:
 
 
 def test_there_are_hooks() -> None:
-    assert HOOKS == ["register_families", "register_samplers", "register_schedules", "register_noises"]
+    assert HOOKS == ["register_families", "register_kinds", "register_samplers", "register_schedules", "register_noises"]
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -165,5 +165,5 @@ def test_pure_noise_is_offset_where_lambda_is_infinite() -> None:
 
 def test_the_amplitude_of_the_start_noise() -> None:
     assert Epsilon().amplitude(14.6) == 14.6
-    assert Epsilon().amplitude(14.6, "comfyui") == math.sqrt(1 + 14.6**2)
-    assert Flow().amplitude(1.0, "comfyui") == 1.0
+    assert Epsilon().amplitude(14.6, "root") == math.sqrt(1 + 14.6**2)
+    assert Flow().amplitude(1.0, "root") == 1.0

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from pinxit.sampling.denoiser import Denoiser, Prediction, logged
 from pinxit.sampling.noise import PhiloxNoise
-from pinxit.sampling.process import Epsilon, Flow, NoiseProcess
+from pinxit.sampling.process import EDM, Epsilon, Flow, NoiseProcess, Velocity
 from pinxit.sampling.samplers import SAMPLERS, SamplerOptions, SamplerSpec, Step
-from pinxit.sampling.schedules import SCHEDULES, ScheduleOptions, karras, sgm_uniform
+from pinxit.sampling.schedules import SCHEDULES, ScheduleOptions, Sigmas, karras, sgm_uniform
+from pinxit.sampling.tables import zero_terminal_levels
 from pinxit.schema.errors import BadInput
 from pinxit.schema.registry import Registry
 from tests.reference import golden_json
@@ -28,9 +29,15 @@ STEPS = 7
 SEEDS = (10, 11, 12)
 FACTS = golden_json("goldens/samplers/kdiffusion_comfy.json")["mixture"]
 MU, S, W = (torch.tensor(FACTS[key], dtype=torch.float32) for key in ("mu", "s", "w"))
-PROCESSES = {"epsilon": Epsilon(), "flow": Flow(shift=3.0)}
+PROCESSES: dict[str, NoiseProcess] = {
+    "epsilon": Epsilon(),
+    "velocity": Velocity(),
+    "zero-snr": Velocity(table=zero_terminal_levels()),
+    "flow": Flow(shift=3.0),
+    "edm": EDM(),
+}
 every_sampler = pytest.mark.parametrize("spec", SAMPLERS, ids=lambda spec: spec.name)
-both_processes = pytest.mark.parametrize("kind", PROCESSES)
+every_process = pytest.mark.parametrize("kind", PROCESSES)
 
 
 def mixture(x: Tensor, a: float, b: float) -> Tensor:
@@ -59,10 +66,15 @@ def run(spec: SamplerSpec, process: NoiseProcess, seeds: tuple[int, ...], denois
     if spec.alone and len(seeds) > 1:
         alone = [run(spec, process, (seed,), denoise) for seed in seeds]
         return [replace(alone[0][-1], x=torch.cat([steps[-1].x for steps in alone]))]
-    schedule = sgm_uniform if isinstance(process, Flow) else karras
-    sigmas = schedule(STEPS, process, ScheduleOptions())
+    sigmas = levels_for(process, STEPS)
     noise = PhiloxNoise(seeds, SHAPE, convert=torch.from_numpy)
     return list(spec.run(denoise, process.amplitude(sigmas[0]) * noise.start(), sigmas, process, noise, lively(spec)))
+
+
+def levels_for(process: NoiseProcess, steps: int) -> Sigmas:
+    """A schedule as the process is usually run: in time where its end must be visited, else karras."""
+    in_time = process.zero_terminal or isinstance(process, Flow)
+    return (sgm_uniform if in_time else karras)(steps, process, ScheduleOptions())
 
 
 def lively(spec: SamplerSpec) -> SamplerOptions:
@@ -71,7 +83,7 @@ def lively(spec: SamplerSpec) -> SamplerOptions:
 
 
 @every_sampler
-@both_processes
+@every_process
 def test_an_image_of_a_batch_is_the_image_alone(spec: SamplerSpec, kind: str) -> None:
     process = PROCESSES[kind]
     batch = run(spec, process, SEEDS, Counting(process))[-1].x
@@ -81,7 +93,7 @@ def test_an_image_of_a_batch_is_the_image_alone(spec: SamplerSpec, kind: str) ->
 
 
 @every_sampler
-@both_processes
+@every_process
 def test_a_run_can_be_cut_after_every_step(spec: SamplerSpec, kind: str) -> None:
     """The log of predictions is the whole checkpoint: finished steps call no network, the result is the same bits."""
     process = PROCESSES[kind]
@@ -90,7 +102,7 @@ def test_a_run_can_be_cut_after_every_step(spec: SamplerSpec, kind: str) -> None
     log: list[Prediction] = []
     ends: list[int] = []
     steps: list[Step] = []
-    sigmas = (sgm_uniform if kind == "flow" else karras)(STEPS, process, ScheduleOptions())
+    sigmas = levels_for(process, STEPS)
     noise = PhiloxNoise(seeds, SHAPE, convert=torch.from_numpy)
     x = process.amplitude(sigmas[0]) * noise.start()
     for step in spec.run(logged(whole, log), x, sigmas, process, noise, lively(spec)):
@@ -104,7 +116,7 @@ def test_a_run_can_be_cut_after_every_step(spec: SamplerSpec, kind: str) -> None
 
 
 @every_sampler
-@both_processes
+@every_process
 def test_plain_numbers_serve_as_well(spec: SamplerSpec, kind: str) -> None:
     """A single Gaussian picture of mean 2 and deviation 0.5: from any noise the sampler ends near it."""
     process = PROCESSES[kind]
@@ -118,7 +130,7 @@ def test_plain_numbers_serve_as_well(spec: SamplerSpec, kind: str) -> None:
         def _give(self, images: Any) -> Any:
             return float(images[0][0])
 
-    sigmas = (sgm_uniform if kind == "flow" else karras)(12, process, ScheduleOptions())
+    sigmas = levels_for(process, 12)
     noise: Any = Numbers((3,), (1,))
     steps = list(spec.run(denoise, process.amplitude(sigmas[0]) * noise.start(), sigmas, process, noise, spec.options))
     assert all(isinstance(step.x, float) for step in steps)
@@ -167,18 +179,52 @@ def test_one_step_is_enough(spec: SamplerSpec) -> None:
     assert all(bool(torch.isfinite(step.x).all()) for step in steps)
 
 
-@every_sampler
-def test_a_zero_terminal_model_stays_finite(spec: SamplerSpec) -> None:
-    from pinxit.sampling.process import Velocity
-    from pinxit.sampling.tables import zero_terminal_levels
+MEAN, DEVIATION = 2.0, 0.5
 
-    process = Velocity(table=zero_terminal_levels())
-    sigmas = sgm_uniform(8, process, ScheduleOptions())
-    noise = PhiloxNoise((1,), SHAPE, convert=torch.from_numpy)
-    x = sigmas[0] * noise.start()
-    steps = list(spec.run(Counting(process), x, sigmas, process, noise, spec.options))
-    assert bool(torch.isfinite(steps[-1].x).all())
-    assert float(steps[-1].x.abs().max()) < 10
+
+def gaussian(process: NoiseProcess) -> Denoiser:
+    """The posterior mean of a single number that is N(MEAN, DEVIATION^2): everything about it is known."""
+
+    def denoise(x: Any, sigma: float, index: int, /) -> Prediction:
+        a, s2 = process.alpha(sigma), DEVIATION**2
+        clean = MEAN + a * s2 / (a**2 * s2 + sigma**2) * (x - MEAN * a)
+        return prediction(clean, clean)
+
+    return denoise
+
+
+BIASED = {"dpmpp_2m_v2"}
+"""Made for the karras schedule: where the lengths of neighbouring steps differ much, its weights do not add up to 1."""
+
+
+def ends_of(spec: SamplerSpec, process: NoiseProcess, steps: int) -> tuple[Any, Any]:
+    """(where the sampler ends, where the probability flow does) from the same noise."""
+    sigmas = levels_for(process, steps)
+    noise: Any = PhiloxNoise((5,), (1 if spec.alone else 400,))
+    x: Any = process.amplitude(sigmas[0]) * noise.start().astype(np.float64)
+    steps_taken = list(spec.run(gaussian(process), x, sigmas, process, noise, spec.options))
+    a = process.alpha(sigmas[0])
+    exact = MEAN + DEVIATION * (x[0] - a * MEAN) / np.sqrt((a * DEVIATION) ** 2 + sigmas[0] ** 2)
+    return np.asarray(steps_taken[-1].x)[0], exact
+
+
+@every_sampler
+@every_process
+def test_many_steps_reach_the_answer(spec: SamplerSpec, kind: str) -> None:
+    """Without noise the end is that of the probability flow, which a Gaussian has in closed form, or comes nearer with
+    more steps; with noise the ends of many runs have the Gaussian's mean and spread."""
+    ends, exact = ends_of(spec, PROCESSES[kind], 60)
+    assert np.isfinite(ends).all()
+    if spec.uses_noise:
+        assert float(ends.mean()) == pytest.approx(MEAN, abs=0.15)
+        assert float(ends.std()) == pytest.approx(DEVIATION, abs=0.2)
+        return
+    error = float(np.abs(ends - exact).max())
+    if spec.name in BIASED and levels_for(PROCESSES[kind], 60) != karras(60, PROCESSES[kind], ScheduleOptions()):
+        assert error < 1
+    elif error > 0.1:
+        ends, exact = ends_of(spec, PROCESSES[kind], 240)
+        assert float(np.abs(ends - exact).max()) < 0.6 * error
 
 
 def test_adaptive_steps_refuse_a_batch() -> None:
@@ -201,7 +247,7 @@ def test_restarts_spend_the_same_steps() -> None:
     from pinxit.sampling.samplers.restart import restarts
 
     for n in (10, 20, 35, 36, 50):
-        path = restarts(karras(n, Epsilon(), ScheduleOptions()))
+        path = restarts(karras(n, Epsilon(), ScheduleOptions()), Epsilon())
         jumps = [there for (_, there), (here, _) in itertools.pairwise(path) if here > there]
         assert len(jumps) == (0 if n < 20 else 1 if n < 36 else 2)
         assert abs(len(path) - n) <= 2
@@ -219,7 +265,6 @@ ALIASES = {
     "pndm": "plms",
     "unipc": "uni_pc",
     "DDIM CFG++": "euler_cfg_pp",
-    "kdpm_2_a_k": "dpm_2_ancestral",
     "EulerDiscreteScheduler": "euler",
     "dpmpp_3m_sde_gpu": "dpmpp_3m_sde",
     "dpm++2m": "dpmpp_2m",

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from pinxit.sampling.denoiser import Prediction
+from pinxit.sampling.diffusers import Scheduler, scheduler
 from pinxit.sampling.process import Epsilon, Flow, NoiseProcess, Velocity
 from pinxit.sampling.samplers import SAMPLERS, SamplerOptions, SamplerSpec
 from pinxit.sampling.tables import standard_levels, zero_terminal_levels
+from pinxit.schema.errors import BadInput
 from pinxit.schema.registry import Registry
 from tests.reference import golden_arrays, golden_json
 from tests.sampling.mixture import Array, Mixture, Replay, draws, prediction, relative, start
@@ -24,58 +26,20 @@ CATALOGUE = Registry("sampler", SAMPLERS)
 PURE = 1e8
 """Stands for the infinite level of a table whose last alpha is exactly 0."""
 
-NAMES = {
-    "DDIMScheduler": "ddim",
-    "PNDMScheduler": "plms",
-    "EulerDiscreteScheduler": "euler",
-    "EulerAncestralDiscreteScheduler": "euler_ancestral",
-    "HeunDiscreteScheduler": "heun",
-    "LMSDiscreteScheduler": "lms",
-    "KDPM2DiscreteScheduler": "dpm_2",
-    "KDPM2AncestralDiscreteScheduler": "dpm_2_ancestral",
-    "DPMSolverSinglestepScheduler": "dpmpp_2s",
-    "DEISMultistepScheduler": "deis",
-    "DDPMScheduler": "ddpm",
-    "LCMScheduler": "lcm",
-    "TCDScheduler": "tcd",
-    "SASolverScheduler": "sa_solver",
-    "FlowMatchEulerDiscreteScheduler": "euler",
-    "FlowMatchHeunDiscreteScheduler": "heun",
-    "UniPCMultistepScheduler": "uni_pc_bh2",
-}
-MULTISTEP = {
-    ("dpmsolver++", 1): "euler",
-    ("dpmsolver++", 2): "dpmpp_2m",
-    ("dpmsolver++", 3): "dpmpp_3m",
-    ("dpmsolver", 2): "dpm_2m",
-    ("sde-dpmsolver++", 2): "dpmpp_2m_sde",
-}
 INNER = {"heun", "dpm_2", "dpm_2_ancestral", "plms", "pndm_prk"}
 """Samplers whose recorded states include inner stages: only the result is compared."""
 
 
+def meaning(case: dict[str, Any]) -> Scheduler:
+    return scheduler({**case["config"], "_class_name": case["cls"]})
+
+
 def spec_of(case: dict[str, Any]) -> SamplerSpec:
-    config = case["config"]
-    if case["cls"] == "DPMSolverMultistepScheduler":
-        return CATALOGUE.get(MULTISTEP[config.get("algorithm_type", "dpmsolver++"), config.get("solver_order", 2)])
-    if case["cls"] == "PNDMScheduler" and not config.get("skip_prk_steps", False):
-        return CATALOGUE.get("pndm_prk")
-    return CATALOGUE.get(NAMES[case["cls"]])
+    return CATALOGUE.get(meaning(case).sampler)
 
 
-def options_of(spec: SamplerSpec, case: dict[str, Any]) -> SamplerOptions:
-    config, options = case["config"], replace(spec.options, dialect="diffusers")
-    if spec.name == "uni_pc_bh2":
-        order = config.get("solver_order", 2)
-        solver = config.get("solver_type", "bh2")
-        return replace(options, order=order, solver=solver, predict_noise=not config.get("predict_x0", True))
-    if spec.name in ("deis", "sa_solver"):
-        options = replace(options, order=2, corrector_order=2, simple_order_2=True)
-    if config.get("solver_type") == "heun":
-        options = replace(options, solver="heun")
-    if config.get("variance_type") == "fixed_large":
-        options = replace(options, variance="large")
-    return replace(options, **case["step_kwargs"])
+def options_of(case: dict[str, Any]) -> SamplerOptions:
+    return replace(meaning(case).options, **case["step_kwargs"])
 
 
 def process_of(case: dict[str, Any]) -> NoiseProcess:
@@ -134,7 +98,7 @@ def trajectory(name: str, case: dict[str, Any]) -> tuple[Array, Array]:
     x: Any = start() * (math.sqrt(1 + sigmas[0] ** 2) if preserving else case["init_noise_sigma"])
     network = Trained(process, case["model_ab"])
     steps = list(
-        spec.run(network, x, sigmas, process, Replay(draws(), by_step=spec.name == "sa_solver"), options_of(spec, case))
+        spec.run(network, x, sigmas, process, Replay(draws(), by_step=spec.name == "sa_solver"), options_of(case))
     )
     result: Any = steps[-1].x
     states = [scaled(network.states[i], sigmas[i]) for i in range(len(sigmas) - 1)]
@@ -147,3 +111,56 @@ def trajectory(name: str, case: dict[str, Any]) -> tuple[Array, Array]:
 def test_a_scheduler_of_diffusers(name: str) -> None:
     ours, theirs = trajectory(name, FACTS["cases"][name])
     assert relative(ours, theirs) < 5e-5
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({}, "The scheduler's configuration names no class. Its _class_name says which one it is."),
+        (
+            {"_class_name": "UnCLIPScheduler"},
+            "pinxit does not offer the scheduler UnCLIPScheduler. The nearest it has is ddpm.",
+        ),
+        (
+            {"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver"},
+            "pinxit does not offer DPMSolverMultistepScheduler with algorithm_type 'sde-dpmsolver' and solver_order 2. "
+            "The nearest it has is dpmpp_2m_sde.",
+        ),
+    ],
+)
+def test_a_configuration_that_is_not_offered(config: dict[str, object], told: str) -> None:
+    with pytest.raises(BadInput) as raised:
+        scheduler(config)
+    assert str(raised.value) == told
+
+
+@pytest.mark.parametrize(
+    ("config", "sampler", "schedule"),
+    [
+        ({"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True}, "dpmpp_2m", "karras"),
+        ({"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"}, "dpmpp_2m_sde", "sgm_uniform"),
+        ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3, "use_lu_lambdas": True}, "dpmpp_3m", "exponential"),
+        ({"_class_name": "PNDMScheduler", "skip_prk_steps": True, "steps_offset": 1}, "plms", "leading"),
+        ({"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "trailing"}, "euler", "trailing"),
+        ({"_class_name": "EDMEulerScheduler"}, "euler", "karras"),
+        ({"_class_name": "EDMDPMSolverMultistepScheduler", "sigma_schedule": "exponential"}, "dpmpp_2m", "exponential"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}, "euler", "normal"),
+        ({"_class_name": "LCMScheduler"}, "lcm", "lcm"),
+        ({"_class_name": "UniPCMultistepScheduler", "use_beta_sigmas": True}, "uni_pc_bh2", "beta"),
+    ],
+)
+def test_what_a_configuration_means(config: dict[str, object], sampler: str, schedule: str) -> None:
+    found = scheduler(config)
+    assert (found.sampler, found.schedule) == (sampler, schedule)
+
+
+def test_every_recorded_scheduler_is_compared() -> None:
+    """No case is left out: each class and configuration means a sampler of ours."""
+    assert {case["cls"] for case in FACTS["cases"].values()} <= {f"{name}Scheduler" for name in CLASSES}
+
+
+CLASSES = (
+    "DDIM", "PNDM", "EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete", "LMSDiscrete", "KDPM2Discrete",
+    "KDPM2AncestralDiscrete", "DPMSolverMultistep", "DPMSolverSinglestep", "DEISMultistep", "DDPM", "LCM", "TCD",
+    "SASolver", "FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete", "UniPCMultistep",
+)  # fmt: skip

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from pinxit.sampling import schedules
 from pinxit.sampling.beta import beta_quantile, beta_share
+from pinxit.sampling.dialect import COMFYUI
+from pinxit.sampling.diffusers import levels
 from pinxit.sampling.process import EDM, Epsilon, Flow, NoiseProcess, Velocity
-from pinxit.sampling.schedules import SCHEDULES, ScheduleOptions, Sigmas, automatic, for_strength, without_next_to_last
+from pinxit.sampling.schedules import SCHEDULES, ScheduleOptions, Sigmas
 from pinxit.sampling.tables import zero_terminal_levels
+from pinxit.sampling.visits import automatic, for_strength, without_next_to_last
 from pinxit.schema.errors import BadInput
 from pinxit.schema.registry import Registry
 from tests.reference import golden_json
@@ -24,46 +27,59 @@ CATALOGUE = Registry("schedule", SCHEDULES)
 PROCESS = Epsilon()
 ZERO_TERMINAL = Velocity(table=zero_terminal_levels())
 
-KNOWN_DIFFERENCES = {
+UNCLAIMED = {
     "a1111/1/align_your_steps": "the peer starts its only step at the lowest level, from pure noise",
+    "comfy/1/kl_optimal": "the peer divides by 0 and gives no number; ours is one step from the top",
+    "comfy_flow/1/kl_optimal": "likewise",
 }
-"""Cases that are not reproduced on purpose, by the start of their name."""
+"""Recorded rows that we do not reproduce, by the start of their name, with the reason."""
 
+A1111 = ScheduleOptions(dialect="a1111")
 K_DIFFUSION = {
     "karras_rho5": ("karras", ScheduleOptions(rho=5)),
     "karras_0.1_10": ("karras", ScheduleOptions(sigma_min=0.1, sigma_max=10)),
     "polyexponential_rho2": ("polyexponential", ScheduleOptions(rho=2)),
     "model_get_sigmas": ("normal", ScheduleOptions()),
 }
-DIFFUSERS = {
-    "EulerDiscrete sdxl leading": "leading",
-    "EulerDiscrete trailing (turbo)": "trailing",
-    "DPM++2M karras": "karras",
-    "DPM++2M lu": "exponential",
-    "DPM++2M exponential": "exponential",
-    "DPM++2M beta": "beta",
-    "FlowMatch shift3": "normal",
-    "FlowMatch shift1": "normal",
+CLASSES = {
+    "PNDM": "PNDM",
+    "DDIM": "DDIM",
+    "EulerDiscrete": "EulerDiscrete",
+    "DPM++2M": "DPMSolverMultistep",
+    "UniPC": "UniPCMultistep",
+    "LMS": "LMSDiscrete",
+    "Heun": "HeunDiscrete",
+    "LCM": "LCM",
+    "TCD": "TCD",
+    "DDPM": "DDPM",
+    "FlowMatch": "FlowMatchEulerDiscrete",
+    "KDPM2": "KDPM2Discrete",
 }
-"""diffusers' settings that are schedules of ours; the rest repeat these levels, round them, or interpolate in sigma."""
+"""The first word of a recorded row of diffusers to the class it was recorded with."""
+
+
+def entries() -> list[tuple[str, Any]]:
+    return [
+        (f"{library}/{n}/{name}", want)
+        for library, counts in FACTS.items()
+        for n, rows in counts.items()
+        for name, want in rows.items()
+    ]
+
+
+def is_a_list(want: Any) -> bool:
+    return isinstance(want, list) and None not in want and not np.isnan(want).any()
 
 
 def cases() -> list[tuple[str, list[float]]]:
-    named: list[tuple[str, list[float]]] = []
-    for library in ("k_diffusion", "comfy", "a1111", "comfy_flow", "diffusers"):
-        for n, entries in FACTS[library].items():
-            for name, want in entries.items():
-                levels = want.get("sigmas") if library == "diffusers" and name in DIFFUSERS else want
-                if isinstance(levels, list) and None not in levels and not np.isnan(levels).any():
-                    named.append((f"{library}/{n}/{name}", levels))
-    return named
+    return [(name, want) for name, want in entries() if not name.startswith("diffusers/") and is_a_list(want)]
 
 
 def levels_of(case: str) -> Sigmas:
     library, count, name = case.split("/", 2)
     n = int(count)
     if library == "k_diffusion":
-        base, options = K_DIFFUSION.get(name, (name, ScheduleOptions()))
+        base, options = K_DIFFUSION.get(name, (name, A1111))
         return CATALOGUE.get(base).run(n, PROCESS, options)
     if library == "a1111":
         base, _, model = name.partition("/")
@@ -71,9 +87,6 @@ def levels_of(case: str) -> Sigmas:
     if library == "comfy_flow":
         base, _, shift = name.partition("/shift")
         return CATALOGUE.get(base).run(n, Flow(shift=float(shift)), ScheduleOptions(dialect="comfyui"))
-    if library == "diffusers":
-        process: NoiseProcess = Flow(shift=float(name[-1])) if name.startswith("FlowMatch") else PROCESS
-        return CATALOGUE.get(DIFFUSERS[name]).run(n, process, ScheduleOptions(dialect="diffusers"))
     return comfy(n, name)
 
 
@@ -87,7 +100,7 @@ def comfy(n: int, name: str) -> Sigmas:
     if name.startswith("KSampler"):
         sampler, base, strength = name.removeprefix("KSampler(").removesuffix(")").split(",")
         function = CATALOGUE.get(base).run
-        if sampler in ("dpm_2", "uni_pc"):
+        if COMFYUI.discards_of(sampler, usual=False):
             function = without_next_to_last(function)
         return for_strength(function, n, PROCESS, options, float(strength.removeprefix("denoise=")))
     base, _, zero = name.partition("+")
@@ -96,22 +109,63 @@ def comfy(n: int, name: str) -> Sigmas:
 
 @pytest.mark.parametrize(("case", "want"), [pytest.param(*case, id=case[0]) for case in cases()])
 def test_a_schedule(case: str, want: list[float]) -> None:
-    if any(case.startswith(known) for known in KNOWN_DIFFERENCES):
+    if any(case.startswith(known) for known in UNCLAIMED):
         assert levels_of(case)[0] == max(levels_of(case))
         return
     # The peers' float32 tables move the lowest levels by 4e-7 (vp's own by 2.2e-6).
     np.testing.assert_allclose(levels_of(case), want, rtol=1e-5, atol=3e-6 if case.endswith("vp") else 5e-7)
 
 
+def diffusers_rows() -> list[tuple[str, dict[str, Any]]]:
+    return [(name, want) for name, want in entries() if name.startswith("diffusers/")]
+
+
+@pytest.mark.parametrize(("case", "want"), [pytest.param(*case, id=case[0]) for case in diffusers_rows()])
+def test_a_configuration_of_diffusers(case: str, want: dict[str, Any]) -> None:
+    """Every recorded scheduler: its sigmas where it has them, else the levels of its timesteps."""
+    _, count, name = case.split("/", 2)
+    config = {**want["config"], "_class_name": f"{CLASSES[name.split()[0]]}Scheduler"}
+    flow, zero = "shift" in config, config.get("rescale_betas_zero_snr", False)
+    table = zero_terminal_levels("diffusers") if zero else None
+    process: NoiseProcess = Flow(shift=config["shift"]) if flow else Epsilon(table=table) if table else PROCESS
+    ours = levels(config, int(count), process)
+    if "sigmas" in want:
+        # Two-stage classes list each inner level twice, and zeros at the end.
+        np.testing.assert_allclose(ours, list(dict.fromkeys(want["sigmas"])), rtol=1e-5, atol=5e-7)
+    else:
+        theirs = [process.levels[int(t)] for t in dict.fromkeys(want["timesteps"])]
+        assert list(ours[:-1]) == theirs
+
+
+def test_every_recorded_row_is_compared_or_has_a_reason() -> None:
+    compared = {name for name, _ in (*cases(), *diffusers_rows())}
+    left = {name for name, _ in entries() if not any(name.startswith(start) for start in UNCLAIMED)}
+    assert left <= compared
+    assert len(left) > 500
+    assert all(any(name.startswith(start) for name, _ in entries()) for start in UNCLAIMED)
+
+
 @pytest.mark.parametrize("spec", SCHEDULES, ids=lambda spec: spec.name)
 @pytest.mark.parametrize("process", [PROCESS, ZERO_TERMINAL, Flow(shift=3.0), EDM()], ids=str)
 @given(n=st.integers(1, 10))
 def test_every_schedule_falls(spec: Any, process: NoiseProcess, n: int) -> None:
-    sigmas = spec.run(n, process, ScheduleOptions())
+    try:
+        sigmas = spec.run(n, process, ScheduleOptions())
+    except BadInput as refusal:
+        assert isinstance(process, Flow)
+        assert spec.name in VE_ONLY
+        assert str(refusal) == (
+            f"The schedule {spec.name} is made of noise levels that a flow model does not have: its noise ends at 1. "
+            "Choose the simple schedule."
+        )
+        return
     assert all(isinstance(sigma, float) for sigma in sigmas)
     assert all(high >= low for high, low in itertools.pairwise(sigmas))
     if spec.in_time and spec.name != "turbo":
         assert sigmas[0] == pytest.approx(process.sigma_max)
+
+
+VE_ONLY = {"vp", "align_your_steps", "align_your_steps_32", "gits"}
 
 
 def test_no_schedule_takes_less_than_one_step() -> None:

@@ -79,7 +79,11 @@ def manifest(name: str) -> dict[str, tuple[int, ...]]:
 
 def manifest_folder(root: Path, name: str, *, dtype: str = "F32") -> Path:
     """A diffusers folder with the parts, names, shapes and JSON files of the manifest `name`, and no numbers."""
-    content = golden_json(f"manifests/diffusers/{name}.json")
+    return write_folder(root, golden_json(f"manifests/diffusers/{name}.json"), dtype=dtype)
+
+
+def write_folder(root: Path, content: Mapping[str, Any], *, dtype: str = "F32") -> Path:
+    """A diffusers folder of the manifest `content`."""
     root.mkdir()
     (root / "model_index.json").write_text(json.dumps(content["model_index"]))
     for part, value in content["components"].items():

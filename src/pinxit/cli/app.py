@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from pinxit import __version__
-from pinxit.cli.commands import COMMANDS, Command, Entry, OpenStudio, Studio
-from pinxit.cli.help import command_page, root_page
+from pinxit.cli.commands import COMMANDS, GROUPS, Command, Entry, OpenStudio, Studio
+from pinxit.cli.help import command_page, group_page, root_page
 from pinxit.cli.parser import COMMON, Flag, parse
 from pinxit.cli.terminal import Terminal, known_language
-from pinxit.cli.texts import LANGUAGES
+from pinxit.cli.texts import LANGUAGES, Say
 from pinxit.schema.errors import Interrupted, OutOfMemory, OutOfSpace, PinxitError, UsageError, nearest
 
 INTERNAL = 70
@@ -53,7 +53,13 @@ def _dispatch(argv: list[str], terminal: Terminal, open_studio: OpenStudio, comm
     if not words:
         terminal.result(root_page(commands, say), lines=True)
         return 0 if asked.on("help") else UsageError.exit_code
-    entry = _entry(words, commands, terminal)
+    entry = _entry(words, commands)
+    group = _group(words[0], commands)
+    if entry is None and group and (asked.on("help") or _asks_for_help(words[:2])):
+        terminal.result(group_page(words[0], GROUPS.get(words[0]), group, say), lines=True)
+        return 0
+    if entry is None:
+        raise _no_command(words, group, commands, say)
     rest = words[len(entry.name.split()) :]
     loaded = entry.load()
     if not isinstance(loaded, Command):
@@ -81,25 +87,32 @@ def _asks_for_help(words: Sequence[str]) -> bool:
     return "--help" in words or "-h" in words
 
 
-def _entry(words: Sequence[str], commands: Sequence[Entry], terminal: Terminal) -> Entry:
-    """The command that `words` begin with. Raises UsageError with the nearest one."""
-    say = terminal.say
-    for entry in commands:
-        if words[: len(name := entry.name.split())] == name:
-            return entry
-    family = [entry.name for entry in commands if entry.name.split()[0] == words[0]]
-    if family:
-        raise UsageError(say("error.family", word=words[0]), hint=say("hint.family", names=", ".join(family)))
-    near = nearest(words[0], (entry.name for entry in commands))
+def _entry(words: Sequence[str], commands: Sequence[Entry]) -> Entry | None:
+    """The command that `words` begin with."""
+    return next((entry for entry in commands if words[: len(name := entry.name.split())] == name), None)
+
+
+def _group(word: str, commands: Sequence[Entry]) -> list[Entry]:
+    """The commands of several words whose first one is `word`."""
+    return [entry for entry in commands if entry.name.split()[0] == word and " " in entry.name]
+
+
+def _no_command(words: Sequence[str], group: Sequence[Entry], commands: Sequence[Entry], say: Say) -> UsageError:
+    """The error that says what `words` might have meant."""
+    if group and len(words) == 1:
+        known = ", ".join(entry.name for entry in group)
+        return UsageError(say("error.family", word=words[0]), hint=say("hint.family", names=known))
+    asked = " ".join(words[:2]) if group else words[0]
+    near = nearest(asked, (entry.name for entry in group or commands))
     if near:
         hint = say("hint.nearest", names=say("word.or").join(f"pinxit {name}" for name in near))
+    elif group:
+        hint = say("hint.help", command=words[0])
+    elif " " in words[0] or not words[0].isascii():
+        hint = say("hint.paint", prompt=words[0][:200])
     else:
-        hint = (
-            say("hint.paint", prompt=words[0][:200])
-            if " " in words[0] or not words[0].isascii()
-            else say("hint.commands")
-        )
-    raise UsageError(say("error.command", word=words[0][:60]), hint=hint)
+        hint = say("hint.commands")
+    return UsageError(say("error.command", word=asked[:60]), hint=hint)
 
 
 def _explained(error: BaseException, terminal: Terminal) -> int:

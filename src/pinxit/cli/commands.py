@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pinxit.cli.parser import Arguments, Flag, Operand
@@ -59,6 +60,7 @@ class Studio(Protocol):
     ) -> Iterator[Event]: ...
     def models(self) -> Sequence[Named]: ...
     def add_model(self, path: Path) -> str: ...
+    def model_path(self, name: str | None) -> Path: ...
     @property
     def catalog(self) -> Catalog: ...
 
@@ -117,6 +119,21 @@ COMMANDS: tuple[Entry, ...] = (
     Entry(name="data build", target="pinxit.cli.data:COMMAND", summary="summary.data"),
     Entry(name="train", target="pinxit.cli.train:COMMAND", summary="summary.train"),
     Entry(name="export", target="pinxit.cli.export:COMMAND", summary="summary.export"),
+    Entry(name="models list", target="pinxit.cli.models.listing:COMMAND", summary="summary.models-list"),
+    Entry(name="models inspect", target="pinxit.cli.models.inspect:COMMAND", summary="summary.models-inspect"),
+    Entry(name="models hash", target="pinxit.cli.models.hashing:COMMAND", summary="summary.models-hash"),
+    Entry(name="models pull", target="pinxit.cli.models.pulling:COMMAND", summary="summary.models-pull"),
+    Entry(name="evaluate", target="pinxit.cli.evaluate:COMMAND", summary="summary.evaluate"),
+    Entry(name="cite", target="pinxit.cli.cite:COMMAND", summary="summary.cite"),
+    Entry(name="models convert", target="pinxit.cli.models.convert:COMMAND", summary="summary.models-convert"),
+    Entry(name="models merge", target="pinxit.cli.models.merge:COMMAND", summary="summary.models-merge"),
+    Entry(
+        name="models extract-vae", target="pinxit.cli.models.extract_vae:COMMAND", summary="summary.models-extract-vae"
+    ),
+    Entry(name="models prune", target="pinxit.cli.models.prune:COMMAND", summary="summary.models-prune"),
     Entry(name="bench", target="pinxit.bench.command:main", summary="summary.bench"),
 )
-"""A name may have several words."""
+"""A name may have several words; those that share the first one have a page together."""
+
+GROUPS: Mapping[str, str] = MappingProxyType({"models": "about.models"})
+"""Text ids of what such a page begins with, by the first word."""

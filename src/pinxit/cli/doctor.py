@@ -24,7 +24,11 @@ from pinxit.schema.errors import Missing, PinxitError
 State = Literal["ok", "note", "bad"]
 GIB = 2**30
 LITTLE_SPACE = 1 * GIB
-EXTRAS: dict[str, tuple[str, ...]] = {"data": ("resvg_py", "lxml"), "parity": ("diffusers", "transformers")}
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "data": ("resvg_py", "lxml"),
+    "hub": ("huggingface_hub",),
+    "parity": ("diffusers", "transformers"),
+}
 """Modules by which an optional part of the installation is known."""
 PLUGIN_GROUP = "pinxit"
 

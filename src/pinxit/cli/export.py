@@ -8,7 +8,7 @@ from pinxit.cli.commands import Command, OpenStudio
 from pinxit.cli.parser import Arguments, Flag, Operand
 from pinxit.cli.running import RUN_FLAGS
 from pinxit.cli.terminal import Terminal
-from pinxit.schema.errors import UsageError
+from pinxit.schema.errors import Missing, UsageError
 
 
 def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> int:  # noqa: ARG001  every command's shape
@@ -21,14 +21,29 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
     from pinxit.train.export import export
 
     bank, out = (Path(arguments.value(name) or "").expanduser() for name in wanted)
-    written = export(
-        Path(arguments.operands["WORKSHOP"]).expanduser(), Bank.open(bank), out, overwrite=arguments.on("replace")
-    )
+    workshop = Path(arguments.operands["WORKSHOP"]).expanduser()
+    if model := arguments.value("judges"):
+        _judges(workshop, bank, out, Path(model).expanduser())
+        terminal.result(out)
+        return 0
+    written = export(workshop, Bank.open(bank), out, overwrite=arguments.on("replace"))
     if terminal.json:
         terminal.send({"event": "finished", "folder": str(out), "files": len(written)})
     else:
         terminal.result(out)
     return 0
+
+
+def _judges(workshop: Path, bank: Path, out: Path, model: Path) -> None:
+    """Write trained judges with what they compare with, for models of the domain of the one in `model`."""
+    from pinxit.evaluate.asks import domain_of
+    from pinxit.evaluate.prepare import prepare
+    from pinxit.train.data.bank import Bank
+
+    domain = domain_of(model)
+    if domain is None:
+        raise Missing(f"{model} holds no training.json.", hint="Name a model folder that `pinxit export` wrote.")
+    prepare(workshop, Bank.open(bank), out, domain)
 
 
 COMMAND = Command(
@@ -40,6 +55,7 @@ COMMAND = Command(
         Flag(name="data", text="flag.bank", metavar="BANK"),
         Flag(name="out", text="flag.model-out", metavar="FOLDER"),
         Flag(name="replace", text="flag.replace"),
+        Flag(name="judges", text="flag.export-judges", metavar="MODEL"),
         *RUN_FLAGS,
     ),
     examples=("pinxit export workshop --data bank --out my-model",),

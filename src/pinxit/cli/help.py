@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from pinxit.cli.commands import Command, Entry
-from pinxit.cli.parser import COMMON, Flag
+from pinxit.cli.parser import COMMON, Flag, Operand
 from pinxit.cli.texts import Say
 
 WIDTH = 100
@@ -24,9 +24,19 @@ def root_page(entries: Sequence[Entry], say: Say) -> str:
     return "\n".join(lines)
 
 
+def group_page(word: str, about: str | None, entries: Sequence[Entry], say: Say) -> str:
+    """The page of `pinxit <word> --help` where `word` begins several commands. `about` is a text id."""
+    lines = [say("help.usage", usage=f"pinxit {word} COMMAND ..."), ""]
+    if about is not None:
+        lines += [*wrapped(say(about), WIDTH), ""]
+    lines.append(say("help.commands"))
+    lines += [line for entry in entries for line in _row(entry.name, entry.summary_in(say))]
+    return "\n".join([*lines, *_section(COMMON, say), "", say("help.more"), ""])
+
+
 def command_page(command: Command, say: Say) -> str:
     """The page of `pinxit <command> --help`."""
-    words = " ".join(operand.name if operand.required else f"[{operand.name}]" for operand in command.operands)
+    words = " ".join(_operand(operand) for operand in command.operands)
     usage = f"pinxit {command.name} {say('help.flags')} {words}".rstrip()
     lines = [say("help.usage", usage=usage), "", *wrapped(say(command.about), WIDTH)]
     if command.operands:
@@ -37,6 +47,12 @@ def command_page(command: Command, say: Say) -> str:
     if command.examples:
         lines += ["", say("help.examples"), *(f"  {example}" for example in command.examples)]
     return "\n".join([*lines, ""])
+
+
+def _operand(operand: Operand) -> str:
+    """The operand as the usage shows it: `[NAME]` may be left out, `NAME...` may be repeated."""
+    name = f"{operand.name}..." if operand.many else operand.name
+    return name if operand.required else f"[{name}]"
 
 
 def _section(flags: Iterable[Flag], say: Say) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 from pinxit.cli.again import Recipe, read_recipe
 from pinxit.cli.commands import Command, OpenStudio
@@ -65,11 +66,17 @@ def _request_rows(request: GenerationRequest, terminal: Terminal, *, all_default
             continue
         if value == knob.info.default and (knob.name in ("negative", "fit", "quality") or not all_defaults):
             continue
-        yield terminal.say(f"{knob.key}.title"), f"{value:g}" if isinstance(value, float) else str(value)
+        yield terminal.say(f"{knob.key}.title"), _spelt(value)
     if isinstance(request.source, FromImage):
         image = request.source.image
         yield terminal.say("from_image.image.title"), f"{image.name} (sha256 {image.sha256})".strip()
         yield terminal.say("from_image.strength.title"), f"{request.source.strength:g}"
+
+
+def _spelt(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(_spelt, cast("tuple[object, ...]", value)))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _record_rows(record: Record, terminal: Terminal) -> Iterator[tuple[str, str]]:

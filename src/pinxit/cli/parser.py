@@ -31,20 +31,28 @@ class Flag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operand:
-    """A word that stands for itself, such as PROMPT. `text` is the text id of its help."""
+    """A word that stands for itself, such as PROMPT. `text` is the text id of its help.
+
+    The last operand of a command may be `many` words.
+    """
 
     name: str
     text: str
     required: bool = True
+    many: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """What was given: operands and values by name, and the switches that are on."""
+    """What was given: operands and values by name, and the switches that are on.
+
+    `words` are all operands in their order, which is how those of `many` words are read.
+    """
 
     operands: Mapping[str, str]
     values: Mapping[str, str]
     switches: frozenset[str]
+    words: tuple[str, ...] = ()
 
     def value(self, name: str) -> str | None:
         """The value of the flag `name`, or None when it was not given."""
@@ -95,14 +103,15 @@ def parse(argv: Sequence[str], flags: Sequence[Flag], operands: Sequence[Operand
                 raise UsageError(say("error.value", flag=name, metavar=flag.metavar), hint=_help_hint(command, say))
             value = rest.pop(0)
         values[flag.name] = value
-    return Arguments(operands=_assigned(words, operands, command, say), values=values, switches=frozenset(switches))
+    assigned = _assigned(words, operands, command, say)
+    return Arguments(operands=assigned, values=values, switches=frozenset(switches), words=tuple(words))
 
 
 def _assigned(words: Sequence[str], operands: Sequence[Operand], command: str, say: Say) -> dict[str, str]:
     for operand in operands[len(words) :]:
         if operand.required:
             raise UsageError(say("error.operand", command=command, operand=operand.name), hint=_help_hint(command, say))
-    if len(words) > len(operands):
+    if len(words) > len(operands) and not (operands and operands[-1].many):
         hint = say("hint.quotes") if operands else _help_hint(command, say)
         raise UsageError(say("error.extra", word=words[len(operands)][:60]), hint=hint)
     return {operand.name: word for operand, word in zip(operands, words, strict=False)}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pinxit.cli.parser import Arguments, Flag
-from pinxit.schema.complaints import bounds, choices, members, models, spelt
+from pinxit.schema.complaints import bounds, choices, lists, members, models, spelt
 from pinxit.schema.field import Knob, Part, knobs
 from pinxit.schema.parts import ImageRef, Interval, Size
 from pinxit.schema.request import GenerationRequest
@@ -109,6 +109,8 @@ def _metavar(annotation: object, knob: Knob) -> str:
         return "LO,HI"
     if ImageRef in kinds:
         return "FILE"
+    if lists(annotation):
+        return "X,X,..."
     if choices(annotation):
         return "WORD"
     if str in members(annotation):

@@ -134,7 +134,15 @@ def _print(waiting: list[Path], terminal: Terminal) -> None:
 def tell_failure(failed: Failed, terminal: Terminal) -> int:
     """Show a failure that came as an event; returns the exit code of the error that it was made from."""
     terminal.fail(failed.code, failed.message, failed.hint, failed.field)
-    return next((kind.exit_code for kind in _kinds(PinxitError) if kind.code == failed.code), PinxitError.exit_code)
+    return error_of(failed).exit_code
+
+
+def error_of(failed: Failed) -> PinxitError:
+    """The error that the event `failed` was made from."""
+    kind = next((kind for kind in _kinds(PinxitError) if kind.code == failed.code), PinxitError)
+    error = PinxitError.__new__(kind)
+    PinxitError.__init__(error, failed.message, hint=failed.hint, field=failed.field)
+    return error
 
 
 def _kinds(kind: type[PinxitError]) -> Iterator[type[PinxitError]]:

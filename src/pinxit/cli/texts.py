@@ -32,11 +32,72 @@ def text(key: str, lang: str = "en") -> str:
 
 ENGLISH: Mapping[str, str] = MappingProxyType(
     {
+        "about.cite": (
+            "List the training drawings that a picture of the built-in model is nearest to, with set, author and "
+            "licence. Nearest is not the same as caused by."
+        ),
+        "about.evaluate": (
+            "Score a model by what its pictures show: a judge that was trained apart from it looks at them. "
+            "Beside every score stand what real pictures reach and what guessing reaches."
+        ),
+        "cite.close": "(very close)",
+        "cite.meaning": "These are the nearest training drawings, not the cause of the picture.",
+        "cite.unknown": "The picture holds no recipe: it may not be the built-in model's.",
+        "error.cite": "The picture was painted by {model}, whose training drawings are not known here.",
+        "hint.cite": "Only pictures of models that were trained by pinxit can be cited.",
+        "evaluate.ceiling": "real",
+        "evaluate.comparison": "{second} less {first}, in points, with 95 % intervals:",
+        "evaluate.copying": "nearness to training drawings",
+        "evaluate.distances": "distances to real pictures",
+        "evaluate.en": "English",
+        "evaluate.failed": "The judge failed: it cannot be trusted.",
+        "evaluate.foreign": (
+            "A model that was not trained here: object scores would mean nothing, so only ground, colour and "
+            "statistics are told."
+        ),
+        "evaluate.heading": "{model}: {count} pictures",
+        "evaluate.held_out": "never shown, in a sibling style",
+        "evaluate.held_out_alone": "never shown, without sibling",
+        "evaluate.known": "known",
+        "evaluate.noise": "noise",
+        "evaluate.passed": "The judge passed.",
+        "evaluate.real": "real",
+        "evaluate.retrieval": "found again among {cells}, {group}: first {first} %, among ten {ten} %",
+        "evaluate.share": "score",
+        "evaluate.shuffled": "guessing",
+        "evaluate.statistics": "statistics",
+        "evaluate.task.background": "background",
+        "evaluate.task.colour": "colour",
+        "evaluate.task.count": "count",
+        "evaluate.task.position": "position",
+        "evaluate.task.single_object": "one object",
+        "evaluate.task.size": "big and small",
+        "evaluate.task.style": "style",
+        "evaluate.task.two_objects": "two objects",
+        "evaluate.zh": "Chinese",
+        "flag.against": "A second model, which paints the same.",
+        "flag.check": "Only examine the judge: exit code 0 when it passes.",
+        "flag.citations": "How many drawings.",
+        "flag.export-judges": "Write the workshop's judges instead, for models like the one in this folder.",
+        "flag.first-seed": "Seed of the first picture.",
+        "flag.judges": "Folder of other judges; left out, those that come with pinxit.",
+        "flag.pictures": "How many pictures to paint.",
+        "flag.quick": "Few pictures, for a first look.",
+        "operand.evaluated": "The model: a name, a file or a folder; left out, the built-in one.",
+        "summary.cite": "List the training drawings nearest to a picture.",
+        "summary.evaluate": "Score a model by what its pictures show.",
         "about": "Stable Diffusion, whole: offline, with the exact recipe in every picture.",
         "about.data": "Build a bank of drawings for training: fetch packages, render the drawings, set some aside.",
         "about.doctor": "Look at all that painting needs: Python, torch, memory, models, folders, extras, plugins.",
         "about.info": "Show the recipe that a picture holds; also the settings that A1111-compatible programs write.",
         "about.list": "List the names that flags accept.",
+        "about.models": (
+            "Look at model files, list them, and make others of them. Nothing in a model's file is ever run."
+        ),
+        "about.models-inspect": (
+            "Say what a model file or folder is: its family, how it predicts, what it holds and lacks, its hashes, its "
+            "licence, and what to do with it. Files that are no model are told apart too."
+        ),
         "about.paint": "Paint pictures from a text. Each file holds its complete recipe; its path is printed.",
         "about.redo": "Paint a picture again from the recipe in its file. Every flag given here changes the recipe.",
         "about.export": "Write a trained model as a folder that pinxit and diffusers load, with its card and sources.",
@@ -126,6 +187,7 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "flag.lang": "Language of the texts. Left out, PINXIT_LANG or the system's.",
         "flag.limit": "Most drawings of each source.",
         "flag.model-again": "Paint with this model (a name or a path) instead of the one that the recipe names.",
+        "flag.no-hashes": "Leave out the hashes, for which the whole file is read.",
         "flag.out": "Folder to make; it must not exist yet.",
         "flag.output": (
             "A folder, or a file ending in .png, .jpg, .jpeg or .webp. A file is replaced, and holds one picture; in a "
@@ -170,11 +232,38 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "hint.trace": "Run the command again with --trace to see where, and report it.",
         "info.foreign": "another program",
         "info.source": "Written by",
+        "inspect.advice": "what to do",
+        "inspect.but": "; but: ",
+        "inspect.candidates": "may also be",
+        "inspect.commercial": "commercial use",
+        "inspect.component": "{name}: {parameters} weights in {tensors} tensors, {size} of {dtype}",
+        "inspect.components": "holds",
+        "inspect.evidence": "because",
+        "inspect.family": "family",
+        "inspect.file": "file",
+        "inspect.hashes": "hashes",
+        "inspect.kind": "is",
+        "inspect.known": "published as",
+        "inspect.layout": "layout",
+        "inspect.licence": "licence",
+        "inspect.licence-evidence": "because",
+        "inspect.missing": "missing",
+        "inspect.more": " and {count} more",
+        "inspect.no": "no",
+        "inspect.prediction": "prediction",
+        "inspect.training": "made with",
+        "inspect.unexpected": "unexpected",
+        "inspect.unknown": "unknown",
+        "inspect.unused": "not needed",
+        "inspect.variant": "variant",
+        "inspect.yes": "yes",
         "note.finished": "{count} painted in {seconds} s",
+        "note.hashing": "Computing the hashes of {size}; --no-hashes leaves them out.",
         "note.not-taken": "Not taken over: {name}: {value}",
         "note.steps": "{total} steps, {pace}",
         "note.stopping": "Stopping after this step. Press Ctrl-C again to stop at once.",
         "operand.kind": "models, samplers or schedules",
+        "operand.model-file": "A model file, an index of shards, or a folder; also the name of a model that is listed.",
         "operand.picture": "A picture with a recipe in it, or the JSON file of a recipe.",
         "operand.prompt": "What the picture should show, in quotes; - reads it from standard input.",
         "operand.workshop": "Folder of the model in the making.",
@@ -192,6 +281,46 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "summary.doctor": "Check that everything needed is here.",
         "summary.info": "Show the recipe in a picture.",
         "summary.list": "List models, samplers or schedules.",
+        "about.models-hash": (
+            "Tell the fingerprints of model files: SHA-256, the 10 digits of titles and pictures (AutoV2), AutoV1, "
+            "AutoV3 and BLAKE3. They are remembered until a file changes, and a model can be asked for by any of "
+            "them."
+        ),
+        "about.models-list": (
+            "List every model in your folders with what its file is. Only headers are read. Folders of A1111, "
+            "ComfyUI, Fooocus, InvokeAI and caches of a hub are used where they lie."
+        ),
+        "about.models-pull": (
+            "Fetch a model from a hub: one commit, safetensors and texts only, never anything that can run. What was "
+            "stopped goes on where it was, and every file is checked."
+        ),
+        "error.no-folder": "There is no folder {folder}.",
+        "error.nothing-to-hash": "pinxit models hash needs a file or a name.",
+        "flag.all": "All models of the library.",
+        "flag.include": "Only files that match one of these patterns, separated by commas.",
+        "flag.kind": "Only models of this kind, such as checkpoint, vae or lora.",
+        "flag.models": "Look in this folder instead: yours, or another program's.",
+        "flag.revision": "Branch, tag or commit; left out, the newest.",
+        "flag.to": "Folder for the files; left out, one of that name in your folder of models.",
+        "hash.none": "none",
+        "hint.no-folder": "Check the path.",
+        "hint.nothing-to-hash": "--all takes all models of the library.",
+        "list.dtype": "numbers",
+        "list.family": "family",
+        "list.hash": "hash",
+        "list.kind": "kind",
+        "list.name": "name",
+        "list.size": "size",
+        "note.fetching": "Fetching {name} ({size})",
+        "note.listing": "reading headers",
+        "note.no-models": "No models in {folders}.",
+        "note.pulled": "{count} of {total} files fetched, commit {commit}",
+        "operand.hashed": "Model files, or names of models.",
+        "operand.repository": "The repository's name: owner/name.",
+        "summary.models-hash": "Tell the fingerprints of model files.",
+        "summary.models-list": "List models and what they are.",
+        "summary.models-pull": "Fetch a model from a hub.",
+        "summary.models-inspect": "Say what a model file is, and what to do with it.",
         "summary.paint": "Paint pictures from a text.",
         "summary.redo": "Paint a picture again, with or without changes.",
         "summary.export": "Write a trained model as a folder.",
@@ -210,5 +339,47 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "word.comma": ", ",
         "word.or": " or ",
         "word.pace": "s/step",
+        "about.models-convert": (
+            "Write a model in another form: one file or a diffusers folder, another number type, some of its "
+            "networks. Nothing is ever loaded whole. Old pickles (.ckpt, .pt) are read by a locked-up process "
+            "that runs nothing in them, GGUF files by the extra gguf."
+        ),
+        "about.models-merge": (
+            "Mix models of one family: a weighted sum, or the difference of two added to a third; block by "
+            "block if wanted. The recipe, with the hash of every input, is written into the file."
+        ),
+        "about.models-extract-vae": "Write a model's VAE as a file or folder of its own.",
+        "about.models-prune": (
+            "Write a model without what painting does not need (averaged copies, training state, buffers), in "
+            "half precision."
+        ),
+        "summary.models-convert": "Write a model in another form.",
+        "summary.models-merge": "Mix two or three models.",
+        "summary.models-extract-vae": "Write a model's VAE by itself.",
+        "summary.models-prune": "Make a model's file smaller.",
+        "operand.model-in": "A model file, an index of shards, or a folder; also the name of a model that is listed.",
+        "operand.model-out": "Where to write: a name ending in .safetensors, or a folder.",
+        "operand.merge-a": "The first model, from which everything comes that is not mixed.",
+        "operand.merge-b": "The second model.",
+        "operand.merge-c": "For add-difference: the model that is subtracted from B.",
+        "flag.dtype": "Number type of the floats. Left out, they stay as they are (prune: f16).",
+        "flag.layout": "Form of the result; same keeps every name. Left out, it follows the name of the result.",
+        "flag.components": "Only these networks, separated by commas, as in unet,vae.",
+        "flag.max-shard-size": "Cut the weights into files of at most this size, as in 2GB.",
+        "flag.overwrite": "Replace what is there.",
+        "flag.keep-ema": "Keep the averaged weights beside the U-Net.",
+        "flag.use-ema": "Use the averaged weights in place of the U-Net's.",
+        "flag.merge-out": "The file or folder to write.",
+        "flag.merge-mode": "weighted: (1 - ratio) A + ratio B. add-difference: A + ratio (B - C).",
+        "flag.ratio": "How much of B, usually from 0 to 1.",
+        "flag.blocks": (
+            "Ratios of single blocks: in00=0.2,mid=0.5,out11=1; a number for each block; or a preset: grad-v, "
+            "grad-a, flat-25, flat-50, flat-75, smoothstep, reverse-smoothstep, cosine, reverse-cosine."
+        ),
+        "flag.merge-vae": "Where the VAE comes from.",
+        "flag.merge-text": "Where the text encoders come from.",
+        "error.ratio": "--ratio must be a number, not {given}.",
+        "note.left-out": "{count} tensors left out: {reason}",
+        "note.written": "{tensors} tensors ({parts}), {size}",
     }
 )

@@ -106,6 +106,17 @@ def stage_name(stage: str, terminal: Terminal) -> str:
 
 
 @contextmanager
+def counter(terminal: Terminal, words: str) -> Generator[Callable[[int, int], None]]:
+    """Shows how many of so many things are done, as (done, total): a bar on a terminal, else nothing."""
+    if terminal.json or terminal.quiet or not terminal.err.isatty():
+        yield lambda _done, _total: None
+        return
+    with _bar(terminal) as progress:
+        task = progress.add_task(safe(words), total=None, pace="")
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
 def _bar(terminal: Terminal) -> Generator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pinxit.models.contract import AnyFamily
+from pinxit.models.kinds import AnyKind
 from pinxit.sampling.compat import NoiseSpec
 from pinxit.sampling.samplers import SamplerSpec
 from pinxit.sampling.schedules import ScheduleSpec
@@ -13,9 +14,10 @@ from pinxit.schema.registry import Registry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """The families, samplers, schedules and sources of noise that plugins registered, the built-in ones first."""
+    """The families, kinds of network file, samplers, schedules and sources of noise that plugins registered, ours first."""
 
     families: Registry[AnyFamily]
+    kinds: Registry[AnyKind]
     samplers: Registry[SamplerSpec]
     schedules: Registry[ScheduleSpec]
     noises: Registry[NoiseSpec]

@@ -11,13 +11,15 @@ from typing import Any
 from pinxit.engine.catalog import Catalog
 from pinxit.engine.library import ModelEntry, ModelLibrary
 from pinxit.engine.machine import GIB, Machine, this_machine
+from pinxit.engine.method import choose
 from pinxit.models.contract import AnyFamily, Facts
 from pinxit.prompts.grammar import Dialect, dialect, read_prompt
 from pinxit.sampling.compat import NoiseSpec
+from pinxit.sampling.dialect import Amplitude
 from pinxit.sampling.samplers import SamplerOptions, SamplerSpec
-from pinxit.sampling.schedules import ScheduleOptions, ScheduleSpec, automatic, for_strength, without_next_to_last
+from pinxit.sampling.schedules import ScheduleSpec
 from pinxit.schema.errors import BadInput, Missing, ModelError, OutOfMemory
-from pinxit.schema.parts import FromImage, Interval, Size
+from pinxit.schema.parts import Interval, Size
 from pinxit.schema.record import ModelFile
 from pinxit.schema.request import GenerationRequest
 from pinxit.weights.folder import read_model
@@ -25,9 +27,6 @@ from pinxit.weights.identify import Match, identify
 
 SEEDS = 2**53
 """Seeds that are drawn for a user lie below this, so that every JSON reader keeps them exact."""
-
-NOISE = "philox"
-"""The source of noise where the request names none: the same numbers on every machine."""
 RUNTIME_BYTES = 0.35 * GIB
 
 
@@ -46,6 +45,7 @@ class Resolved:
     options: SamplerOptions
     schedule: ScheduleSpec
     noise: NoiseSpec
+    amplitude: Amplitude
     sigmas: tuple[float, ...]
     words: Dialect
     inputs: Mapping[str, bytes]
@@ -143,15 +143,13 @@ def resolve(
     family = catalog.families.get(match.family)
     config = family.config_from(match)
     facts = family.facts(config)
-    _check_can_paint(facts, entry)
+    _check_can_paint(family, facts, entry)
     given = _check_inputs(request, inputs or {})
-    sampler = catalog.samplers.get(request.sampler or facts.defaults.sampler, field="sampler")
-    schedule = _schedule(request, catalog, sampler, facts)
-    words = dialect(request.emphasis or "a1111", field="emphasis")
+    method = choose(request, catalog, facts)
+    words = dialect(str(method.fields["emphasis"]), field="emphasis")
     notes = list((match.dropped and [f"{len(match.dropped)} tensors of the file are not needed"]) or [])
-    if facts.process.zero_terminal and not schedule.in_time:
-        notes.append(f"the schedule {schedule.name} spends most of its steps near pure noise with this model")
-    filled = _filled(request, facts, sampler, schedule, entry)
+    notes += [*facts.notes, *method.notes]
+    filled = _filled(request, facts, entry).replace(**{**method.fields, "emphasis": words.name})
     _check_prompts(filled, words)
     return Resolved(
         request=filled,
@@ -160,25 +158,27 @@ def resolve(
         match=match,
         family=family,
         config=config,
-        facts=facts,
-        sampler=sampler,
-        options=_options(filled, sampler),
-        schedule=schedule,
-        noise=catalog.noises.get(request.noise or NOISE, field="noise"),
-        sigmas=_sigmas(filled, facts, sampler, schedule),
+        facts=replace(facts, process=method.process),
+        sampler=method.sampler,
+        options=method.options,
+        schedule=method.schedule,
+        noise=method.noise,
+        amplitude=method.amplitude,
+        sigmas=method.sigmas,
         words=words,
         inputs=given,
         notes=tuple(notes),
     )
 
 
-def _check_can_paint(facts: Facts, entry: ModelEntry) -> None:
+def _check_can_paint(family: AnyFamily, facts: Facts, entry: ModelEntry) -> None:
     if facts.can_paint:
         raise ModelError(
             f"{entry.name} cannot paint from a prompt alone: {facts.can_paint}.", hint="Choose another model."
         )
-    if facts.absent:
-        parts = " and no ".join(name.replace("_", " ") for name in facts.absent)
+    needed = [name for name in facts.absent if name not in family.optional]
+    if needed:
+        parts = " and no ".join(name.replace("_", " ") for name in needed)
         raise ModelError(
             f"{entry.name} brings no {parts}.", hint="Use a complete checkpoint, or a diffusers folder with every part."
         )
@@ -195,18 +195,8 @@ def _check_inputs(request: GenerationRequest, inputs: Mapping[str, bytes]) -> Ma
     return inputs
 
 
-def _schedule(request: GenerationRequest, catalog: Catalog, sampler: SamplerSpec, facts: Facts) -> ScheduleSpec:
-    name = request.schedule
-    if name is None or name.casefold() == "automatic":
-        own = facts.defaults.schedule if sampler.name == facts.defaults.sampler else None
-        name = own or automatic(sampler.schedule, facts.process)
-    return catalog.schedules.get(name, field="schedule")
-
-
-def _filled(
-    request: GenerationRequest, facts: Facts, sampler: SamplerSpec, schedule: ScheduleSpec, entry: ModelEntry
-) -> GenerationRequest:
-    """The request with the model's defaults and canonical names."""
+def _filled(request: GenerationRequest, facts: Facts, entry: ModelEntry) -> GenerationRequest:
+    """The request with the model's defaults."""
     usual = facts.defaults
     interval = request.guidance_interval
     if interval is None and usual.interval is not None:
@@ -215,9 +205,6 @@ def _filled(
         model=entry.name,
         size=request.size or Size(width=usual.width, height=usual.height),
         seed=secrets.randbelow(SEEDS) if request.seed is None else request.seed,
-        steps=usual.steps if request.steps is None else request.steps,
-        sampler=sampler.name,
-        schedule=schedule.name,
         guidance=usual.guidance if request.guidance is None else request.guidance,
         guidance_rescale=usual.rescale if request.guidance_rescale is None else request.guidance_rescale,
         guidance_interval=interval,
@@ -237,21 +224,6 @@ def _check_prompts(request: GenerationRequest, words: Dialect) -> None:
             )
 
 
-def _options(request: GenerationRequest, sampler: SamplerSpec) -> SamplerOptions:
-    asked = {name: getattr(request, name) for name in ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise")}
-    return replace(sampler.options, **{name: value for name, value in asked.items() if value is not None})
-
-
-def _sigmas(
-    request: GenerationRequest, facts: Facts, sampler: SamplerSpec, schedule: ScheduleSpec
-) -> tuple[float, ...]:
-    run = without_next_to_last(schedule.run) if sampler.discard_next_to_last else schedule.run
-    steps = request.steps or facts.defaults.steps
-    if isinstance(request.source, FromImage):
-        return for_strength(run, steps, facts.process, ScheduleOptions(), request.source.strength)
-    return run(steps, facts.process, ScheduleOptions())
-
-
 def plan(resolved: Resolved, machine: Machine | None = None) -> Plan:
     """What the engine will do with a resolved request, stage by stage. Raises OutOfMemory when it cannot fit."""
     machine = machine or this_machine()
@@ -264,7 +236,12 @@ def plan(resolved: Resolved, machine: Machine | None = None) -> Plan:
     rows = [
         ("encode", text, 0.0, 0.1),
         ("prepare", ("vae",) if resolved.request.inputs() else (), decode.activation_bytes, 0.05),
-        ("denoise", ("unet",), step.activation_bytes, resolved.request.count * calls * step.flops / rate),
+        (
+            "denoise",
+            (resolved.family.denoiser,),
+            step.activation_bytes,
+            resolved.request.count * calls * step.flops / rate,
+        ),
         ("decode", ("vae",), decode.activation_bytes, resolved.request.count * decode.flops / rate),
         ("finish", (), 0.0, 0.02 * resolved.request.count),
     ]

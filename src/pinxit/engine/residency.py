@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from pinxit.engine.plan import Resolved
 from pinxit.nn.kernels.attention import load_attention
 from pinxit.nn.packed import available
 from pinxit.nn.speed import accelerate
-from pinxit.prompts.tokenizer import ClipTokenizer
+from pinxit.prompts.chunks import Tokenizer
 from pinxit.schema.errors import BadModelFile, OutOfMemory
 from pinxit.weights.load import load_into
 
@@ -40,7 +41,7 @@ class Residency:
         self._means: tuple[str, ...] = ()
         self._key: Key | None = None
         self._networks: dict[str, nn.Module] = {}
-        self._tokenizer: ClipTokenizer | None = None
+        self._tokenizers: Mapping[str, Tokenizer] | None = None
 
     @property
     def dtype_name(self) -> str:
@@ -58,14 +59,15 @@ class Residency:
         self._open(resolved)
         if component not in self._networks:
             network = self._load(resolved, component, self.dtype_of(component))
-            self._networks[component] = network if self._plain else self._faster(network, component)
+            self._networks[component] = network if self._plain else self._faster(resolved, network, component)
         return self._networks[component]
 
-    def tokenizer(self, resolved: Resolved) -> ClipTokenizer:
+    def tokenizers(self, resolved: Resolved) -> Mapping[str, Tokenizer]:
+        """The tokenizer of every text encoder that the model brings."""
         self._open(resolved)
-        if self._tokenizer is None:
-            self._tokenizer = resolved.family.tokenizer(resolved.config, resolved.match)
-        return self._tokenizer
+        if self._tokenizers is None:
+            self._tokenizers = resolved.family.tokenizers(resolved.config, resolved.match)
+        return self._tokenizers
 
     def precise(self, resolved: Resolved, component: str) -> nn.Module:
         """The same network in float32, loaded afresh and not kept: for when the usual format overflowed."""
@@ -76,7 +78,7 @@ class Residency:
 
     def clear(self) -> None:
         """Drop every network."""
-        self._key, self._tokenizer, self._means = None, None, ()
+        self._key, self._tokenizers, self._means = None, None, ()
         self._networks.clear()
 
     def _open(self, resolved: Resolved) -> None:
@@ -92,13 +94,13 @@ class Residency:
             self.clear()
             self._key = key
 
-    def _faster(self, network: nn.Module, component: str) -> nn.Module:
+    def _faster(self, resolved: Resolved, network: nn.Module, component: str) -> nn.Module:
         if component.startswith("text"):
             return network
-        pack = available(self.dtype)
-        attends = component == "unet" and self.dtype == torch.bfloat16
+        pack, denoises = available(self.dtype), component == resolved.family.denoiser
+        attends = denoises and self.dtype == torch.bfloat16
         kernel = load_attention(cache_folder() / "kernels", self.machine.flags) if attends else None
-        if component == "unet":
+        if denoises:
             self._means = (*(("packed",) if pack else ()), *(("flash",) if kernel else ()))
         return accelerate(network, pack=pack, kernel=kernel)
 

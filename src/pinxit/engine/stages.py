@@ -17,7 +17,7 @@ from pinxit.engine.image import fitted, open_picture, to_image, to_tensor
 from pinxit.engine.plan import Resolved
 from pinxit.engine.residency import Residency
 from pinxit.models.common.ldm_family import latent_size
-from pinxit.models.contract import Codec, Words
+from pinxit.models.contract import Codec, Micro, Words
 from pinxit.prompts.chunks import Chunking, cut
 from pinxit.prompts.editing import Pass
 from pinxit.prompts.grammar import read_prompt
@@ -57,9 +57,10 @@ class Start:
 def encode(resolved: Resolved, residency: Residency) -> Encoded:
     """Turn both prompts into conditioning, once for every text that prompt editing visits."""
     family, request = resolved.family, resolved.request
-    tokenizer = residency.tokenizer(resolved)
-    networks = {name: residency.network(resolved, name) for name in family.encoders}
-    empty = cut((), tokenizer, Chunking())[0]
+    tokenizers = residency.tokenizers(resolved)
+    networks = {name: residency.network(resolved, name) for name in tokenizers}
+    empty = {name: cut((), tokenizer, Chunking())[0] for name, tokenizer in tokenizers.items()}
+    size = (resolved.size.width, resolved.size.height)
     known: dict[tuple[str, str], Conditioning] = {}
     clock = Pass(steps=len(resolved.sigmas) - 1)
 
@@ -67,11 +68,16 @@ def encode(resolved: Resolved, residency: Residency) -> Encoded:
         if (text, field) not in known:
             spans = resolved.words.spans(text, field)
             words = Words(
-                chunks=cut(spans, tokenizer, resolved.words.chunking, field=field),
+                chunks={
+                    name: cut(spans, tokenizer, resolved.words.chunking, field=field)
+                    for name, tokenizer in tokenizers.items()
+                },
                 empty=empty,
                 emphasis=resolved.words.emphasis,
                 skip=request.clip_skip,
-                size=(resolved.size.width, resolved.size.height),
+                micro=Micro(original=size, target=size),
+                negative=field == "negative",
+                text=text,
             )
             known[text, field] = family.encode(resolved.config, networks, words)
         return known[text, field]
@@ -100,11 +106,12 @@ def prepare(resolved: Resolved, residency: Residency, *, seed: int) -> Start:
     """The noisy latent that the first step sees: pure noise, or the input picture with noise on it."""
     spec, process = resolved.facts.latent, resolved.facts.process
     height, width = latent_size(resolved.size.width, resolved.size.height, spec.downscale)
-    noise = resolved.noise.make((seed,), (spec.channels, height, width), convert=torch.from_numpy)
+    shift = resolved.request.eta_noise_seed_delta or 0
+    noise = resolved.noise.make((seed,), (spec.channels, height, width), shift=shift, convert=torch.from_numpy)
     sigmas = resolved.sigmas
     source = resolved.request.source
     if not isinstance(source, FromImage):
-        return Start(x=noise.start() * process.amplitude(sigmas[0]), sigmas=sigmas, noise=noise)
+        return Start(x=noise.start() * process.amplitude(sigmas[0], resolved.amplitude), sigmas=sigmas, noise=noise)
     opened = open_picture(resolved.inputs[source.image.sha256], name=source.image.name or "the input picture")
     picture = to_tensor(fitted(opened, resolved.size, resolved.request.fit))
     padded = torch.nn.functional.pad(
@@ -130,7 +137,7 @@ def denoise(
     resolved: Resolved, residency: Residency, encoded: Encoded, start: Start, *, log: PredictionLog | None = None
 ) -> Iterator[Step]:
     """Take the steps, one by one as they are asked for. With a `log`, what it holds is not computed again."""
-    network = resolved.family.network(resolved.config, residency.network(resolved, "unet"))
+    network = resolved.family.network(resolved.config, residency.network(resolved, resolved.family.denoiser))
     process = resolved.facts.process
 
     def bound(conditioning: Conditioning) -> Denoiser:

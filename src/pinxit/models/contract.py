@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
-from pinxit.prompts.chunks import Chunk, Emphasis
-from pinxit.prompts.tokenizer import ClipTokenizer
+from pinxit.prompts.chunks import Chunk, Emphasis, Tokenizer
 from pinxit.sampling.denoiser import Conditioning, Network
 from pinxit.sampling.process import NoiseProcess
 from pinxit.weights.identify import Match
@@ -21,12 +20,17 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentSpec:
-    """Latents as the U-Net sees them: (encoded - shift) * scale, `downscale` pixels to a side."""
+    """Latents as the U-Net sees them: (encoded - shift) * scale, `downscale` pixels to a side.
+
+    Where `mean` and `std` are given, one number for each channel, (encoded - mean) / std * scale instead.
+    """
 
     channels: int
     downscale: int
     scale: float = 1.0
     shift: float = 0.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,8 @@ class Defaults:
     guidance: float
     rescale: float = 0.0
     interval: tuple[float, float] | None = None
+    spacing: str = "sd1"
+    """Whose published noise levels the optimised schedules take: sd1, sdxl or svd."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,21 +75,47 @@ class Facts:
     decode: Callable[[int, int], Cost]
     can_paint: str = ""
     """Empty, or why this checkpoint cannot paint from text alone."""
+    tells_guidance: bool = False
+    """Whether the network is told the guidance, and called once for it instead of twice."""
+    notes: tuple[str, ...] = ()
+    """What people should know about this checkpoint, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Micro:
+    """What some models are told about a picture beside the text (Podell et al. 2023, section 2.2); every choice is made.
+
+    Sizes are (width, height) in pixels: of the picture as it was before cropping, and as it is asked for. `crop` is
+    (top, left) in pixels of the original; `score` rates beauty from 0 to 10, for models that are told.
+    """
+
+    original: tuple[int, int]
+    target: tuple[int, int]
+    crop: tuple[int, int] = (0, 0)
+    score: float = 6.0
+
+
+EmptyNegative: TypeAlias = Literal["zeros", "model", "encode"]
+"""What SDXL is told for an empty negative prompt: zeros, what the model's folder says, or the encoded empty text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """One prompt as the text encoder takes it: its chunks, how emphasis acts, and which layer is read.
+    """One prompt as the text encoders take it: its chunks, how emphasis acts, and which layer is read.
 
-    `empty` is the chunk of an empty prompt; `skip` counts layers from the end, None is the family's own choice. `size`
-    is the picture's (width, height), for models that are told.
+    `chunks` and `empty`, the chunk of an empty prompt, are by text encoder, under the names that the family's
+    `tokenizers` gave. `skip` counts layers from the end, None is the family's own choice. `negative` is True for what
+    the picture should keep away from; `text` is the prompt without its weights.
     """
 
-    chunks: tuple[Chunk, ...]
-    empty: Chunk
+    chunks: Mapping[str, tuple[Chunk, ...]]
+    empty: Mapping[str, Chunk]
     emphasis: Emphasis
     skip: int | None
-    size: tuple[int, int]
+    micro: Micro
+    negative: bool = False
+    text: str = ""
+    empty_negative: EmptyNegative = "zeros"
 
 
 class Codec(Protocol):
@@ -102,12 +134,29 @@ Networks: TypeAlias = Mapping[str, "nn.Module"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Writing(Generic[C]):
+    """What a family writes beside its tensors, so that other programs understand what we save.
+
+    `files` are the JSON and text files of its diffusers folder by relative path; `left_out` are patterns of our names,
+    by component, that the folder does not hold. A single file gets `metadata`, and for `markers` empty tensors whose
+    names say what nothing else in the file does.
+    """
+
+    files: Callable[[C], Mapping[str, object]]
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    metadata: Callable[[C, Match], Mapping[str, str]] = field(default=lambda config, match: {})
+    markers: Callable[[C], tuple[str, ...]] = field(default=lambda config: ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family(Generic[C]):
     """A family of checkpoints.
 
     `config_from` reads sizes and settings off a matched file; `facts` says what the engine plans with; `build` makes a
-    component without weights; `tokenizer` finds the words' numbers; `encode` turns words into conditioning with the
-    networks named in `encoders`; `network` wraps the U-Net for a sampler.
+    component without weights; `tokenizers` finds the words' numbers, one tokenizer for each text encoder that the file
+    brings; `encode` turns words into conditioning with the networks of those encoders; `network` wraps the component
+    `denoiser` for a sampler. `encoders` lists every text encoder that the family may have, `optional` those it can
+    paint without. `writing` is None where files of the family are only read.
     """
 
     name: str
@@ -116,10 +165,13 @@ class Family(Generic[C]):
     config_from: Callable[[Match], C]
     facts: Callable[[C], Facts]
     build: Callable[[C, str], nn.Module]
-    tokenizer: Callable[[C, Match], ClipTokenizer]
+    tokenizers: Callable[[C, Match], Mapping[str, Tokenizer]]
     encoders: tuple[str, ...]
     encode: Callable[[C, Networks, Words], Conditioning]
     network: Callable[[C, nn.Module], Network]
+    denoiser: str = "unet"
+    optional: tuple[str, ...] = ()
+    writing: Writing[C] | None = None
     aliases: tuple[str, ...] = ()
 
 

@@ -2,6 +2,17 @@
 
 from pinxit.nn.attention import attention
 from pinxit.nn.embed import sinusoidal
-from pinxit.nn.layers import GEGLU, Conv2d, Embedding, GroupNorm, LayerNorm, Linear, enlarge
+from pinxit.nn.layers import GEGLU, Conv2d, Embedding, GroupNorm, LayerNorm, Linear, RMSNorm, enlarge
 
-__all__ = ["GEGLU", "Conv2d", "Embedding", "GroupNorm", "LayerNorm", "Linear", "attention", "enlarge", "sinusoidal"]
+__all__ = [
+    "GEGLU",
+    "Conv2d",
+    "Embedding",
+    "GroupNorm",
+    "LayerNorm",
+    "Linear",
+    "RMSNorm",
+    "attention",
+    "enlarge",
+    "sinusoidal",
+]

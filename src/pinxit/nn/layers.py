@@ -16,6 +16,7 @@ from pinxit.nn.folded import FoldedWeight
 from pinxit.nn.packed import PackedWeight
 
 LayerNorm = nn.LayerNorm
+RMSNorm = nn.RMSNorm
 
 
 class _Packable(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pluggy
 
 from pinxit.models.contract import AnyFamily
+from pinxit.models.kinds import AnyKind
 from pinxit.sampling.compat import NoiseSpec
 from pinxit.sampling.samplers import SamplerSpec
 from pinxit.sampling.schedules import ScheduleSpec
@@ -17,6 +18,12 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def register_families() -> list[AnyFamily]:
     """Model families: how their files look and how their networks are built and called."""
+    return []
+
+
+@hookspec
+def register_kinds() -> list[AnyKind]:
+    """Kinds of single network file that are no whole model: autoencoders, ControlNets, LoRAs and the like."""
     return []
 
 

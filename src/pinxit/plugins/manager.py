@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ import pluggy
 
 from pinxit.engine.catalog import Catalog
 from pinxit.plugins import builtin, hookspecs
+from pinxit.schema.methods import plain_key
 from pinxit.schema.registry import Named, Registry
 
 T = TypeVar("T", bound=Named)
@@ -27,12 +28,13 @@ def build_catalog(plugins: Iterable[object | ModuleType] = ()) -> Catalog:
     manager.check_pending()
     return Catalog(
         families=_registry("family", manager.hook.register_families()),
-        samplers=_registry("sampler", manager.hook.register_samplers()),
-        schedules=_registry("schedule", manager.hook.register_schedules()),
+        kinds=_registry("kind", manager.hook.register_kinds()),
+        samplers=_registry("sampler", manager.hook.register_samplers(), key=plain_key),
+        schedules=_registry("schedule", manager.hook.register_schedules(), key=plain_key),
         noises=_registry("noise source", manager.hook.register_noises()),
     )
 
 
-def _registry(kind: str, answers: list[list[T]]) -> Registry[T]:
+def _registry(kind: str, answers: list[list[T]], *, key: Callable[[str], str] = str.casefold) -> Registry[T]:
     """Pluggy asks the last registered first; the catalogue keeps the order of registration."""
-    return Registry(kind, tuple(entry for answer in reversed(answers) for entry in answer))
+    return Registry(kind, tuple(entry for answer in reversed(answers) for entry in answer), key=key)

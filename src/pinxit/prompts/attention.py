@@ -80,6 +80,12 @@ def nested_spans(text: str, field: str) -> tuple[Span, ...]:
     return _merged(texts, weights, breaks, field)
 
 
+def plain_spans(text: str, field: str) -> tuple[Span, ...]:
+    """The text as it is: brackets are text, and nothing has a weight."""
+    del field
+    return (Span(text=text),)
+
+
 def replacing_spans(text: str, field: str) -> tuple[Span, ...]:
     """The spans of ComfyUI's rule: `(x)` is times 1.1, but `(x:w)` is w whatever stands around it.
 

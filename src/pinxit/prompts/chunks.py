@@ -7,14 +7,40 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, cast
 
 from pinxit.prompts.attention import Span
-from pinxit.prompts.tokenizer import CONTEXT_LENGTH, ClipTokenizer, Padding
+from pinxit.prompts.tokenizer import Padding
 from pinxit.schema.errors import BadInput
 
-CHUNK_LENGTH = CONTEXT_LENGTH - 2
 CHUNK_LIMIT = 100
 
 Emphasis = Literal["ignore", "multiply", "keep_mean", "from_empty"]
 """`keep_mean` is A1111's rule, `multiply` its "No norm", `from_empty` ComfyUI's; `ignore` leaves weights unused."""
+
+
+class Tokenizer(Protocol):
+    """What cutting a prompt asks of a tokenizer."""
+
+    @property
+    def chunk_length(self) -> int:
+        """How many tokens of a prompt one chunk holds, beside its marks."""
+        ...
+
+    @property
+    def lead(self) -> int:
+        """How many marks stand before the prompt's first token."""
+        ...
+
+    @property
+    def comma(self) -> int:
+        """The number of the token for a comma, -1 where there is none."""
+        ...
+
+    def encode(self, text: str, /) -> tuple[int, ...]:
+        """The numbers of `text`, without marks and of any length."""
+        ...
+
+    def pad(self, ids: Sequence[int], padding: Padding | None = None, /) -> tuple[int, ...]:
+        """One row with its marks and filler."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +58,7 @@ class Chunking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """One row for a text encoder: 77 ids with their marks and filler, a weight for each, and how many are prompt."""
+    """One row for a text encoder: its ids with marks and filler, a weight for each, and how many are prompt."""
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
@@ -41,13 +67,13 @@ class Chunk:
 
 def cut(
     spans: Sequence[Span],
-    tokenizer: ClipTokenizer,
+    tokenizer: Tokenizer,
     rule: Chunking,
     *,
     padding: Padding | None = None,
     field: str = "prompt",
 ) -> tuple[Chunk, ...]:
-    """The chunks that `spans` fill: at least one, each with up to 75 tokens. A break ends the chunk it finds.
+    """The chunks that `spans` fill: at least one, each with up to 75 tokens for CLIP. A break ends the chunk it finds.
 
     Raises BadInput when there are more than 100.
     """
@@ -63,7 +89,7 @@ def cut(
 
 
 def level(
-    first: Sequence[Chunk], second: Sequence[Chunk], tokenizer: ClipTokenizer, *, padding: Padding | None = None
+    first: Sequence[Chunk], second: Sequence[Chunk], tokenizer: Tokenizer, *, padding: Padding | None = None
 ) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
     """Both prompts with equally many chunks: the shorter one gets empty ones behind."""
     empty = cut((), tokenizer, Chunking(), padding=padding)[0]
@@ -74,22 +100,23 @@ def level(
 class _Builder:
     """The chunk that is being filled, and those before it."""
 
-    def __init__(self, tokenizer: ClipTokenizer, rule: Chunking, padding: Padding | None, field: str) -> None:
+    def __init__(self, tokenizer: Tokenizer, rule: Chunking, padding: Padding | None, field: str) -> None:
         self.chunks: list[Chunk] = []
         self.ids: list[int] = []
         self._weights: list[float] = []
         self._after_comma = -1
-        self._comma = tokenizer.vocabulary.ids.get(",</w>", -1)
+        self._comma = tokenizer.comma
+        self._length = tokenizer.chunk_length
         self._tokenizer = tokenizer
         self._rule = rule
         self._padding: Padding | None = padding
         self._field = field
 
     def add(self, ids: Sequence[int], weight: float) -> None:
-        if len(ids) < self._rule.whole_below and len(self.ids) + len(ids) > CHUNK_LENGTH:
+        if len(ids) < self._rule.whole_below and len(self.ids) + len(ids) > self._length:
             self.close()
         for token in ids:
-            if len(self.ids) == CHUNK_LENGTH:
+            if len(self.ids) == self._length:
                 self._make_room(token)
             self.ids.append(token)
             self._weights.append(weight)
@@ -100,19 +127,20 @@ class _Builder:
         """End the chunk here, full or not."""
         if len(self.chunks) == CHUNK_LIMIT:
             raise BadInput(
-                f"The {self._field} fills more than {CHUNK_LIMIT} chunks of {CHUNK_LENGTH} tokens.",
+                f"The {self._field} fills more than {CHUNK_LIMIT} chunks of {self._length} tokens.",
                 hint="Shorten it, or take out some BREAKs.",
                 field=self._field,
             )
-        filler = [1.0] * (CHUNK_LENGTH + 1 - len(self.ids))
         ids = self._tokenizer.pad(self.ids, self._padding)
-        self.chunks.append(Chunk(ids=ids, weights=(1.0, *self._weights, *filler), used=len(self.ids)))
+        lead = [1.0] * self._tokenizer.lead
+        filler = [1.0] * (len(ids) - len(lead) - len(self.ids))
+        self.chunks.append(Chunk(ids=ids, weights=(*lead, *self._weights, *filler), used=len(self.ids)))
         self.ids, self._weights, self._after_comma = [], [], -1
 
     def _make_room(self, token: int) -> None:
         """Close the full chunk before `token`, at its last comma if that is near enough and `token` is no comma."""
         keep = self._after_comma
-        if token == self._comma or keep < 0 or CHUNK_LENGTH - (keep - 1) > self._rule.comma_backtrack:
+        if token == self._comma or keep < 0 or self._length - (keep - 1) > self._rule.comma_backtrack:
             self.close()
             return
         moved, weights = self.ids[keep:], self._weights[keep:]

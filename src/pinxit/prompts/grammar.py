@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pinxit.prompts.attention import Span, check_weight, nested_spans, replacing_spans
+from pinxit.prompts.attention import Span, check_weight, nested_spans, plain_spans, replacing_spans
 from pinxit.prompts.chunks import Chunking, Emphasis
 from pinxit.prompts.editing import Pass, Template, read_template, schedule
 from pinxit.schema.errors import BadInput, UnknownName
@@ -61,6 +61,16 @@ DIALECTS: tuple[Dialect, ...] = (
         has_schedules=False,
         chunking=Chunking(whole_below=8),
         emphasis="from_empty",
+    ),
+    Dialect(
+        name="plain",
+        aliases=("none", "diffusers", "invokeai"),
+        spans=plain_spans,
+        adapter_kinds=(),
+        has_parts=False,
+        has_schedules=False,
+        chunking=Chunking(),
+        emphasis="keep_mean",
     ),
 )
 

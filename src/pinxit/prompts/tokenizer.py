@@ -50,6 +50,11 @@ class Vocabulary:
                     hint="vocab.json and merges.txt must come from the same tokenizer.",
                 )
 
+    def texts(self) -> tuple[str, str]:
+        """The contents of `vocab.json` and `merges.txt`, as `ClipTokenizer.from_text` and transformers read them."""
+        ids = json.dumps(dict(self.ids), ensure_ascii=False, separators=(",", ":"))
+        return ids + "\n", "".join(("#version: 0.2\n", *(f"{left} {right}\n" for left, right in self.ranks)))
+
 
 class ClipTokenizer:
     """Text to ids and back. Nothing is read before the first use; words are remembered per object.
@@ -58,6 +63,8 @@ class ClipTokenizer:
     """
 
     context_length = CONTEXT_LENGTH
+    chunk_length = CONTEXT_LENGTH - 2
+    lead = 1
 
     def __init__(
         self, load: Callable[[], Vocabulary], *, cleaning: Cleaning = "openai", padding: Padding = "eos"
@@ -103,6 +110,11 @@ class ClipTokenizer:
     @cached_property
     def eos(self) -> int:
         return self.vocabulary.ids[EOS]
+
+    @cached_property
+    def comma(self) -> int:
+        """The number of the token for a comma, -1 where the vocabulary has none."""
+        return self.vocabulary.ids.get("," + WORD_END, -1)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """The ids of `text`, without begin and end marks and of any length."""

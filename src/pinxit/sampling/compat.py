@@ -22,15 +22,22 @@ Convert = Callable[[Floats], "Tensor"]
 class PerImageTorchNoise:
     """One CPU generator per image, as A1111's "CPU" source: the start noise, then a number for every draw.
 
-    `shift` is added to the seeds after the start noise (the field's "eta noise seed delta").
+    `shift` is added to the seeds after the start noise (the field's "eta noise seed delta"); `flip` are bits of the
+    seed that are turned around after it.
     """
 
     def __init__(
-        self, seeds: Sequence[int], shape: tuple[int, ...], *, shift: int = 0, convert: Convert | None = None
+        self,
+        seeds: Sequence[int],
+        shape: tuple[int, ...],
+        *,
+        shift: int = 0,
+        flip: int = 0,
+        convert: Convert | None = None,
     ) -> None:
         self._shape, self._convert = shape, convert
         self._start = [_generator(seed) for seed in seeds]
-        self._later = [_generator(seed + shift) for seed in seeds] if shift else self._start
+        self._later = [_generator((seed + shift) ^ flip) for seed in seeds] if shift or flip else self._start
 
     def start(self) -> Tensor:
         return self._drawn(self._start)
@@ -56,9 +63,11 @@ class BatchTorchNoise:
     Image k of such a batch is not the picture of seed + k.
     """
 
-    def __init__(self, seed: int, batch: int, shape: tuple[int, ...], *, convert: Convert | None = None) -> None:
+    def __init__(
+        self, seed: int, batch: int, shape: tuple[int, ...], *, shift: int = 0, convert: Convert | None = None
+    ) -> None:
         self._shape, self._convert = (batch, *shape), convert
-        self._start, self._later = _generator(seed), _generator(seed + 1)
+        self._start, self._later = _generator(seed), _generator(seed + 1 + shift)
 
     def start(self) -> Tensor:
         return self._drawn(self._start)
@@ -85,25 +94,61 @@ def _generator(seed: int) -> Generator:
 
 
 class MakeNoise(Protocol):
-    """Each image's seed, one image's shape, the pass's number and a converter to a source."""
+    """Each image's seed, one image's shape, the pass's number, the shift of later seeds and a converter to a source."""
 
     def __call__(
-        self, seeds: Sequence[int], shape: tuple[int, ...], /, *, part: int = 0, convert: Convert | None = None
+        self,
+        seeds: Sequence[int],
+        shape: tuple[int, ...],
+        /,
+        *,
+        part: int = 0,
+        shift: int = 0,
+        convert: Convert | None = None,
     ) -> NoiseSource: ...
 
 
+LATER_BITS = 0xFFFFFFFF
+"""The bits by which InvokeAI's later seed differs from its first."""
+
+
 def _per_image(
-    seeds: Sequence[int], shape: tuple[int, ...], /, *, part: int = 0, convert: Convert | None = None
+    seeds: Sequence[int],
+    shape: tuple[int, ...],
+    /,
+    *,
+    part: int = 0,
+    shift: int = 0,
+    convert: Convert | None = None,
 ) -> NoiseSource:
     del part  # every pass of the peer starts its generators again
-    return PerImageTorchNoise(seeds, shape, convert=convert)
+    return PerImageTorchNoise(seeds, shape, shift=shift, convert=convert)
+
+
+def _flipped(
+    seeds: Sequence[int],
+    shape: tuple[int, ...],
+    /,
+    *,
+    part: int = 0,
+    shift: int = 0,
+    convert: Convert | None = None,
+) -> NoiseSource:
+    del part
+    return PerImageTorchNoise(seeds, shape, shift=shift, flip=LATER_BITS, convert=convert)
 
 
 def _batch(
-    seeds: Sequence[int], shape: tuple[int, ...], /, *, part: int = 0, convert: Convert | None = None
+    seeds: Sequence[int],
+    shape: tuple[int, ...],
+    /,
+    *,
+    part: int = 0,
+    shift: int = 0,
+    convert: Convert | None = None,
 ) -> NoiseSource:
     del part
-    return BatchTorchNoise(seeds[0], len(seeds), shape, convert=convert)
+    return BatchTorchNoise(seeds[0], len(seeds), shape, shift=shift, convert=convert)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +178,15 @@ NOISE_SOURCES: tuple[NoiseSpec, ...] = (
         aliases=("CPU", "torch"),
         make=_per_image,
         per_image=True,
-        summary="A1111's CPU source.",
+        summary="A1111's CPU source, and diffusers' for one picture.",
+    ),
+    NoiseSpec(
+        name="torch_invoke",
+        title="CPU generators of InvokeAI",
+        aliases=("invokeai",),
+        make=_flipped,
+        per_image=True,
+        summary="InvokeAI's source: one generator for the start, another for what samplers draw.",
     ),
     NoiseSpec(
         name="torch_batch",

@@ -44,7 +44,11 @@ class Conditioning:
     concat: Tensor | None = None
     region: Tensor | None = None
     time_ids: tuple[float, ...] = ()
-    """SDXL's sizes: original height and width, crop top and left, target height and width (or the score)."""
+    """SDXL's sizes: original height and width, crop top and left, target height and width; the refiner's end in the
+    aesthetic score instead of a target.
+    """
+    guidance: float | None = None
+    """The scale that a model is told which was distilled to follow the prompt by itself."""
     noise_level: float | None = None
     """The augmentation level of models that were told how much noise their hint carries."""
     span: tuple[float, float] = (0.0, 1.0)

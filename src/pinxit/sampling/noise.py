@@ -80,7 +80,8 @@ def normals(count: int, seed: int, *, draw: int, n: int = 0, stream: int = 0) ->
 class PhiloxNoise:
     """The product's noise: each image has its own seed, `part` tells the passes of one request apart.
 
-    `shape` is one image's latent, without the batch. `convert` turns a float32 array [B, *shape] into what the sampler
+    `shape` is one image's latent, without the batch. A `shift` (the field's "eta noise seed delta") is added to the seeds
+    of all draws but the start; generators then begin anew, as other programs' do. `convert` turns a float32 array [B, *shape] into what the sampler
     works on (a tensor on its device); by default the array itself.
     """
 
@@ -90,6 +91,7 @@ class PhiloxNoise:
         shape: tuple[int, ...],
         *,
         part: int = 0,
+        shift: int = 0,
         convert: Callable[[Floats], Tensor] | None = None,
     ) -> None:
         for seed in seeds:
@@ -101,22 +103,24 @@ class PhiloxNoise:
                 )
         self._paths = tuple(_Path(seed, math.prod(shape), part) for seed in seeds)
         self._seeds, self._shape, self._part, self._convert = tuple(seeds), shape, part, convert
+        self._later = tuple((seed + shift) % 2**64 for seed in seeds)
+        self._first = 0 if shift else 1
 
     def start(self) -> Tensor:
-        return self._drawn(0, 0)
+        return self._drawn(self._seeds, 0, 0)
 
     def draw(self, step: int, n: int = 0, /) -> Tensor:
-        return self._drawn(step + 1, n)
+        return self._drawn(self._later, self._first + step, n)
 
     def between(self, step: int, sigma: float, sigma_next: float, /) -> Tensor:
         del step
         scale = math.sqrt(abs(sigma - sigma_next))
         return self._give([np.asarray(path.at(sigma) - path.at(sigma_next)) / scale for path in self._paths])
 
-    def _drawn(self, draw: int, n: int) -> Tensor:
+    def _drawn(self, seeds: Sequence[int], draw: int, n: int) -> Tensor:
         count = math.prod(self._shape)
         stream = self._part << 8 | DRAW
-        return self._give([normals(count, seed, draw=draw, n=n, stream=stream) for seed in self._seeds])
+        return self._give([normals(count, seed, draw=draw, n=n, stream=stream) for seed in seeds])
 
     def _give(self, images: Sequence[NDArray[np.float64]]) -> Tensor:
         batch = np.stack(images).astype(np.float32).reshape(len(images), *self._shape)

@@ -13,18 +13,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from pinxit.sampling.dialect import Dialect
-from pinxit.sampling.tables import flow_levels, geometric_levels, shifted, standard_levels
+from pinxit.sampling.dialect import Amplitude, Rounding, ZeroEnd
+from pinxit.sampling.tables import LAST_ABAR, LAST_ABAR_DIFFUSERS, flow_levels, geometric_levels, shifted, standard_levels
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Rounding = Literal["interpolated", "nearest"]
-"""How a noise level becomes a trained timestep: a fraction between two (A1111), or the nearest integer (ComfyUI)."""
-
 
 class Scalings(NamedTuple):
     """clean = skip * x + output * network(input * x)."""
@@ -102,9 +98,14 @@ class NoiseProcess(ABC):
             return 0.0
         return self.sigma((1 - progress) * (len(self.levels) - 1))
 
-    def amplitude(self, sigma: float, dialect: Dialect = "native") -> float:
+    def amplitude(self, sigma: float, rule: Amplitude = "sigma") -> float:
         """The factor of the start noise of a picture that begins from nothing at this level."""
-        return math.sqrt(1 + sigma**2) if dialect in ("comfyui", "diffusers") else sigma
+        rooted = rule == "root" or (rule == "root_at_top" and sigma >= self.sigma_max * (1 - 1e-5))
+        return math.sqrt(1 + sigma**2) if rooted else sigma
+
+    def between(self, here: float, there: float) -> float:
+        """The level halfway in the training timesteps."""
+        return self.sigma((self.timestep(here) + self.timestep(there)) / 2)
 
     def add_noise(self, clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
         """Put `clean` at the level sigma."""
@@ -200,6 +201,23 @@ class Velocity(Discrete):
         return Scalings(1 / norm**2, -sigma / norm, 1 / norm)
 
 
+ZERO_ENDS: dict[ZeroEnd, float] = {
+    "a1111": math.sqrt((1 - LAST_ABAR) / LAST_ABAR),
+    "diffusers": math.sqrt((1 - LAST_ABAR_DIFFUSERS) / LAST_ABAR_DIFFUSERS),
+}
+
+
+def told(process: NoiseProcess, rounding: Rounding, end: ZeroEnd) -> NoiseProcess:
+    """The same process with another rule for its timesteps, and for where a zero-terminal-SNR table ends.
+
+    Processes without a table know neither and come back as they are.
+    """
+    if not isinstance(process, Discrete):
+        return process
+    table = (*process.table[:-1], ZERO_ENDS[end]) if process.zero_terminal else process.table
+    return replace(process, rounding=rounding, table=table)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EDM(NoiseProcess):
     """Continuous noise levels with the network told log(sigma) / 4 (Karras et al. 2022, table 1).
@@ -265,16 +283,19 @@ class Flow(NoiseProcess):
     def sigma_of(self, half_log_snr: float) -> float:
         return 1 / (1 + math.exp(half_log_snr))
 
+    def between(self, here: float, there: float) -> float:
+        return (here + there) / 2
+
     def at_progress(self, progress: float) -> float:
         return 1.0 if progress <= 0 else 0.0 if progress >= 1 else shifted(1 - progress, self.shift)
 
-    def amplitude(self, sigma: float, dialect: Dialect = "native") -> float:
-        del dialect
+    def amplitude(self, sigma: float, rule: Amplitude = "sigma") -> float:
+        del rule
         return sigma
 
     def split(self, here: float, there: float, eta: float) -> tuple[float, float]:
         """Land `eta` of the way below `there` on the straight path, rescale to alpha(there), fill up with noise."""
-        level = there * (1 + (there / here - 1) * eta)
+        level = max(there * (1 + (there / here - 1) * eta), 0.0)
         down = level * self.alpha(there) / self.alpha(level)
         return down, math.sqrt(max(there**2 - down**2, 0.0))
 

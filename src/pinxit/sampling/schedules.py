@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 from pinxit.sampling.beta import beta_quantile
@@ -16,6 +16,7 @@ from pinxit.sampling.dialect import Dialect
 from pinxit.sampling.process import NoiseProcess
 from pinxit.sampling.spacing_tables import ALIGN_YOUR_STEPS, ALIGN_YOUR_STEPS_32, GITS, Spacing
 from pinxit.schema.errors import BadInput
+from pinxit.schema.methods import schedule_aliases
 
 Sigmas = tuple[float, ...]
 
@@ -27,11 +28,12 @@ class ScheduleOptions:
     sigma_min: float | None = None
     sigma_max: float | None = None
     rho: float | None = None
-    alpha: float = 0.6
-    beta: float = 0.6
+    alpha: float | None = None
+    beta: float | None = None
+    """The two parameters of the beta schedule, 0.6 where they are not given."""
     model: str = "sd1"
     """Whose optimised table: sd1, sdxl or svd."""
-    dialect: Dialect = "native"
+    dialect: Dialect = "pinxit"
 
     def low(self, process: NoiseProcess) -> float:
         return process.sigma_min if self.sigma_min is None else self.sigma_min
@@ -59,14 +61,14 @@ F = TypeVar("F", bound=Schedule)
 
 
 def schedule(name: str, *, title: str, aliases: tuple[str, ...] = (), in_time: bool = False) -> Callable[[F], F]:
-    """Attach a ScheduleSpec to a function, as `spec`, for the catalogue to collect. The title is an alias too."""
+    """Attach a ScheduleSpec to a function, as `spec`, for the catalogue to collect. Aliases are those of `sampler`."""
 
     def attach(function: F) -> F:
         summary = (function.__doc__ or "").partition("\n")[0]
         vars(function)["spec"] = ScheduleSpec(
             name=name,
             title=title,
-            aliases=tuple(dict.fromkeys((title, *aliases))),
+            aliases=tuple(dict.fromkeys((title, *schedule_aliases(name), *aliases))),
             run=function,
             in_time=in_time,
             summary=summary,
@@ -87,7 +89,7 @@ def _steps(n: int) -> int:
     return n
 
 
-@schedule("karras", title="Karras", aliases=("Karras",))
+@schedule("karras", title="Karras")
 def karras(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     """Even steps in sigma^(1/rho), rho 7: more of them at low noise (Karras et al. 2022, eq. 5)."""
     power = 1 / (7.0 if options.rho is None else options.rho)
@@ -95,7 +97,7 @@ def karras(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     return (*(root ** (1 / power) for root in linspace(*ends, _steps(n))), 0.0)
 
 
-@schedule("exponential", title="Exponential", aliases=("lu",))
+@schedule("exponential", title="Exponential")
 def exponential(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     """Even steps in log(sigma) (Lu et al. 2022)."""
     ends = math.log(options.high(process)), math.log(options.low(process))
@@ -110,14 +112,14 @@ def polyexponential(n: int, process: NoiseProcess, options: ScheduleOptions) -> 
     return (*(math.exp(low + ramp**rho * (high - low)) for ramp in linspace(1.0, 0.0, _steps(n))), 0.0)
 
 
-@schedule("normal", title="Normal", aliases=("uniform", "model", "linspace", "discrete"), in_time=True)
+@schedule("normal", title="Normal", in_time=True)
 def normal(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     """Even steps in the training timesteps, first to last: the model's own spacing."""
     ends = process.timestep(options.high(process)), process.timestep(options.low(process))
     return (*(process.sigma(t) for t in linspace(*ends, _steps(n))), 0.0)
 
 
-@schedule("sgm_uniform", title="SGM Uniform", aliases=("SGMUniform",), in_time=True)
+@schedule("sgm_uniform", title="SGM Uniform", in_time=True)
 def sgm_uniform(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     """Even steps in the training timesteps that leave out the lowest: what Lightning and Turbo models expect."""
     ends = process.timestep(options.high(process)), process.timestep(options.low(process))
@@ -149,7 +151,7 @@ def leading(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     return (*(process.levels[min(i * stride + 1, len(process.levels) - 1)] for i in reversed(range(n))), 0.0)
 
 
-@schedule("ddim_uniform", title="DDIM", aliases=("ddim", "DDIM Uniform"))
+@schedule("ddim_uniform", title="DDIM")
 def ddim_uniform(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     """Every stride-th entry of the table from its quiet end; may return more than n steps and starts below the top."""
     del options
@@ -164,13 +166,69 @@ def beta(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     Repeated table entries are dropped, so many steps may return fewer. In the a1111 and diffusers dialects the
     quantiles run between sigma_min and sigma_max themselves instead of over the table.
     """
+    a = 0.6 if options.alpha is None else options.alpha
+    b = 0.6 if options.beta is None else options.beta
     if options.dialect in ("a1111", "diffusers"):
         low, high = options.low(process), options.high(process)
-        shares = (beta_quantile(share, options.alpha, options.beta) for share in linspace(1.0, 0.0, _steps(n)))
+        shares = (beta_quantile(share, a, b) for share in linspace(1.0, 0.0, _steps(n)))
         return (*(low + share * (high - low) for share in shares), 0.0)
-    places = (beta_quantile(1 - i / n, options.alpha, options.beta) for i in range(_steps(n)))
+    places = (beta_quantile(1 - i / n, a, b) for i in range(_steps(n)))
     entries = dict.fromkeys(round(place * (len(process.levels) - 1)) for place in places)
     return (*(process.levels[entry] for entry in entries), 0.0)
+
+
+@schedule("beta57", title="Beta 57")
+def beta57(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
+    """The beta schedule with parameters 0.5 and 0.7: more of its steps at high noise."""
+    a = 0.5 if options.alpha is None else options.alpha
+    return beta(n, process, replace(options, alpha=a, beta=0.7 if options.beta is None else options.beta))
+
+
+@schedule("smoothstep", title="Smoothstep", in_time=True)
+def smoothstep(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
+    """Table entries along u^2 (3 - 2 u) of an even ramp u: like beta, more steps at both ends."""
+    del options
+    top = len(process.levels) - 1
+    ramp = (1 - i / n for i in range(_steps(n)))
+    return (*(process.levels[math.floor(u**2 * (3 - 2 * u) * top + 0.5)] for u in ramp), 0.0)
+
+
+@schedule("lcm", title="LCM", in_time=True)
+def lcm(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
+    """The fifty timesteps that consistency models are distilled on, n of them (Luo et al. 2023, section 4.3)."""
+    del options
+    if _steps(n) > LCM_STEPS:
+        raise BadInput(
+            f"The lcm schedule has {LCM_STEPS} steps, {n} were asked for.",
+            hint=f"Ask for 1 to {LCM_STEPS}.",
+            field="steps",
+        )
+    stride = len(process.levels) // LCM_STEPS
+    places = (LCM_STEPS - i * LCM_STEPS // n for i in range(n))
+    return (*(process.levels[place * stride - 1] for place in places), 0.0)
+
+
+LCM_STEPS = 50
+
+
+@schedule("bong_tangent", title="Bong Tangent")
+def bong_tangent(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
+    """Two arctangent slopes that meet halfway between the ends, the first over three fifths of the steps."""
+    low, high = options.low(process), options.high(process)
+    points = _steps(n) + 2
+    bend = int(points * 0.6)
+    slope = 0.2 * 40 / points
+    middle = low + (high - low) / 2
+    falling = _slope(bend, slope, bend, high, middle)[:-1] + _slope(points - bend, slope, 0, middle, low)
+    return (*falling[:n], 0.0)
+
+
+def _slope(count: int, slope: float, pivot: int, start: float, end: float) -> list[float]:
+    """`count` points of an arctangent that is steepest at `pivot`, scaled to run from `start` to `end`."""
+    heights = [-math.atan(slope * (x - pivot)) for x in range(count)]
+    if count < 2:
+        return [start] * count
+    return [end + (start - end) * (height - heights[-1]) / (heights[0] - heights[-1]) for height in heights]
 
 
 @schedule("linear_quadratic", title="Linear Quadratic")
@@ -201,52 +259,68 @@ def kl_optimal(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigma
 
 @schedule("laplace", title="Laplace")
 def laplace(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
-    """Quantiles of a Laplace distribution of log(sigma), scale 0.5 (Hang et al. 2024); n levels, no 0 at the end."""
+    """Quantiles of a Laplace distribution of log(sigma), scale 0.5 (Hang et al. 2024).
+
+    In the a1111 and comfyui dialects n levels without the 0 at the end.
+    """
     low, high = options.low(process), options.high(process)
 
     def level(x: float) -> float:
         side = (x < 0.5) - (x > 0.5)
         return math.exp(-0.5 * side * math.log(1 - 2 * abs(0.5 - x) + 1e-5))
 
-    return tuple(min(max(level(x), low), high) for x in linspace(0.0, 1.0, _steps(n)))
+    levels = tuple(min(max(level(x), low), high) for x in linspace(0.0, 1.0, _steps(n)))
+    return levels if options.dialect in ("a1111", "comfyui") else (*dict.fromkeys(levels), 0.0)
 
 
 @schedule("vp", title="VP")
 def vp(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     """The continuous variance-preserving spacing, beta from 0.1 to 20 (Song et al. 2021); its levels are its own."""
-    del process, options
+    del options
+    _refuse_flow(process, "vp")
     return (*(math.sqrt(math.expm1(19.9 * t**2 / 2 + 0.1 * t)) for t in linspace(1.0, 1e-3, _steps(n))), 0.0)
 
 
-@schedule("turbo", title="Turbo", aliases=("SDTurbo", "SD Turbo"), in_time=True)
+@schedule("turbo", title="Turbo", in_time=True)
 def turbo(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
-    """The ten timesteps that SD Turbo was distilled on, the first n of them."""
-    del options
+    """The ten timesteps that SD Turbo was distilled on, the first n of them. In Forge (a1111) it is trailing."""
+    if options.dialect == "a1111":
+        return trailing(n, process, options)
     if _steps(n) > 10:
         raise BadInput(f"The turbo schedule has 10 steps, {n} were asked for.", hint="Ask for 1 to 10.", field="steps")
     stride = len(process.levels) // 10
     return (*(process.levels[-1 - stride * i] for i in range(n)), 0.0)
 
 
-@schedule("align_your_steps", title="Align Your Steps", aliases=("AYS", "ays", "align_your_steps_11"))
+@schedule("align_your_steps", title="Align Your Steps")
 def align_your_steps(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     """Levels optimised for each model at ten steps, spread log-linearly for other counts (Sabour et al. 2024)."""
-    del process
+    _refuse_flow(process, "align_your_steps")
     return _from_table(_steps(n), ALIGN_YOUR_STEPS, options)
 
 
-@schedule("align_your_steps_32", title="Align Your Steps 32", aliases=("AYS 32",))
+@schedule("align_your_steps_32", title="Align Your Steps 32")
 def align_your_steps_32(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     """The levels optimised at 32 steps (Sabour et al. 2024)."""
-    del process
+    _refuse_flow(process, "align_your_steps_32")
     return _from_table(_steps(n), ALIGN_YOUR_STEPS_32, options)
 
 
-@schedule("gits", title="Align Your Steps GITS", aliases=("align_your_steps_GITS", "GITS"))
+@schedule("gits", title="Align Your Steps GITS")
 def gits(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
     """Levels found from the shape of the trajectories (Chen et al. 2024)."""
-    del process
+    _refuse_flow(process, "gits")
     return _from_table(_steps(n), GITS, options)
+
+
+def _refuse_flow(process: NoiseProcess, name: str) -> None:
+    """Raise BadInput where a schedule's own levels lie above the 1 at which a flow's noise ends."""
+    if process.alpha(process.sigma_max) == 0:
+        raise BadInput(
+            f"The schedule {name} is made of noise levels that a flow model does not have: its noise ends at 1.",
+            hint="Choose the simple schedule.",
+            field="schedule",
+        )
 
 
 def _from_table(n: int, tables: dict[str, Spacing], options: ScheduleOptions) -> Sigmas:
@@ -286,6 +360,10 @@ _BUILT_IN: tuple[Schedule, ...] = (
     leading,
     ddim_uniform,
     beta,
+    beta57,
+    smoothstep,
+    lcm,
+    bong_tangent,
     linear_quadratic,
     kl_optimal,
     laplace,
@@ -296,52 +374,3 @@ _BUILT_IN: tuple[Schedule, ...] = (
     gits,
 )
 SCHEDULES: tuple[ScheduleSpec, ...] = tuple(cast(ScheduleSpec, vars(function)["spec"]) for function in _BUILT_IN)
-
-
-def automatic(preferred: str | None, process: NoiseProcess) -> str:
-    """The schedule's name when none was chosen: the sampler's preferred one where the model can use it.
-
-    A zero-terminal-SNR model must visit its last timestep, and a flow's levels are already shifted: both space their
-    steps in time. Continuous models keep the spacing of Karras et al., with which they were made.
-    """
-    if process.zero_terminal:
-        return "sgm_uniform"
-    if process.alpha(process.sigma_max) == 0:
-        return "simple"
-    if preferred is None and process.timestep(process.sigma_max) < 10:
-        return "karras"
-    return preferred or "normal"
-
-
-def without_next_to_last(function: Schedule) -> Schedule:
-    """The same schedule less its lowest level above 0, for samplers that reach past it with their inner steps."""
-
-    def shortened(n: int, process: NoiseProcess, options: ScheduleOptions) -> Sigmas:
-        sigmas = function(n + 1, process, options)
-        return (*sigmas[:-2], *sigmas[-1:])
-
-    return shortened
-
-
-def for_strength(
-    function: Schedule, n: int, process: NoiseProcess, options: ScheduleOptions, strength: float
-) -> Sigmas:
-    """The levels of an image-to-image run: `strength` 1 starts from noise, towards 0 leaves the picture as it is.
-
-    Native: the last int(n * strength) steps of the full schedule, at least one. A1111 runs one step more. ComfyUI keeps
-    n steps and takes them from the end of a schedule of int(n / strength).
-    """
-    if not 0 < strength <= 1:
-        raise BadInput(
-            f"strength must be above 0 and at most 1, it is {strength}.",
-            hint="0.75 is a usual value.",
-            field="strength",
-        )
-    if strength > 0.9999:
-        return function(n, process, options)
-    if options.dialect == "comfyui":
-        return function(int(n / strength), process, options)[-(n + 1) :]
-    kept = max(int(n * strength + 1e-9), 1)
-    if options.dialect == "a1111":
-        kept = int(min(strength, 0.999) * n) + 1
-    return function(n, process, options)[-(kept + 1) :]

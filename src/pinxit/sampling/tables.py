@@ -49,7 +49,7 @@ def cumulative(betas: Floats) -> Floats:
     return np.cumprod(1.0 - betas, dtype=np.float64)
 
 
-def zero_terminal(abar: Floats, dialect: Dialect = "native") -> Floats:
+def zero_terminal(abar: Floats, dialect: Dialect = "pinxit") -> Floats:
     """Shift and scale sqrt(abar) so that the last step is pure noise (Lin et al. 2023, algorithm 1).
 
     The last entry is a small positive number instead of 0, which the variance-exploding form cannot hold.
@@ -73,7 +73,7 @@ def standard_levels() -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=4)
-def zero_terminal_levels(dialect: Dialect = "native") -> tuple[float, ...]:
+def zero_terminal_levels(dialect: Dialect = "pinxit") -> tuple[float, ...]:
     """The standard table rescaled to zero terminal SNR: 0.0292 to 4518.76 (4096 in the diffusers dialect)."""
     return levels(zero_terminal(cumulative(scaled_linear_betas()), dialect))
 

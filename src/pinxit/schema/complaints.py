@@ -71,6 +71,11 @@ def models(annotation: object) -> tuple[type[BaseModel], ...]:
     return tuple(one for one in members(annotation) if isinstance(one, type) and issubclass(one, BaseModel))
 
 
+def lists(annotation: object) -> bool:
+    """Whether a field holds a list of values."""
+    return any(get_origin(one) is tuple for one in members(annotation))
+
+
 def _expected(detail: ErrorDetails, info: FieldInfo | None) -> str:
     if info is None:
         return "an object with named fields"

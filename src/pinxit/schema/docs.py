@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pinxit.schema.complaints import bounds, choices, members, models, spelt
+from pinxit.schema.complaints import bounds, choices, lists, members, models, spelt
 from pinxit.schema.field import GROUPS, Knob, Part, knobs
 from pinxit.schema.i18n import translate
 from pinxit.schema.parts import Interval, Size
@@ -35,6 +35,8 @@ def _values(knob: Knob, lang: str) -> str:
     kinds = models(annotation)
     if Size in kinds or Interval in kinds:
         return translate("values.size" if Size in kinds else "values.interval", lang)
+    if lists(annotation):
+        return translate("values.sigmas", lang)
     if kinds:
         return ", ".join(f"`{tag}`" for kind in kinds for tag in choices(kind.model_fields["kind"].annotation))
     if str in members(annotation):

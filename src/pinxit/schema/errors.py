@@ -56,15 +56,27 @@ class BadInput(PinxitError):
 
 
 class UnknownName(BadInput):
-    """A name that no registry entry answers to; the hint offers the nearest known ones."""
+    """A name that no registry entry answers to; the hint offers the nearest known ones.
+
+    `known` are all spellings; `listed`, by default the same, are named when none of them is near.
+    """
 
     code = "unknown_name"
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, field: str | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        known: Iterable[str],
+        *,
+        listed: Iterable[str] | None = None,
+        field: str | None = None,
+    ) -> None:
         choices = sorted(set(known))
         near = nearest(name, choices)
-        listed = f"Known: {', '.join(choices)}." if choices else f"No {kind} is known."
-        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else listed
+        names = ", ".join(choices if listed is None else sorted(listed))
+        everything = f"Known: {names}." if names else f"No {kind} is known."
+        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else everything
         super().__init__(f"There is no {kind} named {name!r}.", hint=hint, field=field)
         self.nearest = near
 

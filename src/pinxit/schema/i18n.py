@@ -48,6 +48,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "values.name": "name",
         "values.size": "size such as 512x768",
         "values.interval": "interval such as 0.3,6",
+        "values.sigmas": "noise levels such as 14.6,7,3,0",
     }
 )
 """English texts that belong to no declaration."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Strict, WithJsonSchema, model_validator
@@ -159,6 +160,48 @@ class FromImage(Part):
         group="source",
         widget="slider",
     )
+
+
+STEPS_MAX = 1000
+
+
+def _sigmas(value: object) -> object:
+    """Noise levels from `14.6,7,3` or a list; the 0 that a run ends at is added where it is missing."""
+    if isinstance(value, str):
+        value = [_number(part) for part in value[: 32 * STEPS_MAX].strip("()[] ").split(",")]
+    if not isinstance(value, list | tuple):
+        raise complaint(f"must be falling noise levels such as 14.6,7,3,0, not {shown(value)}.")
+    levels = cast("list[object]", list(value))
+    numbers = [float(x) for x in levels if isinstance(x, int | float) and not isinstance(x, bool)]
+    falls = all(high > low >= 0 for high, low in pairwise([SIGMA_MAX, *numbers]))
+    if not numbers or len(numbers) < len(levels) or not falls or numbers == [0]:
+        raise complaint("must be falling noise levels such as 14.6,7,3,0.")
+    if len(numbers) > STEPS_MAX + 1:
+        raise complaint(f"may be {STEPS_MAX} noise levels, not {len(numbers)}.")
+    return (*numbers, *(() if numbers[-1] == 0 else (0.0,)))
+
+
+Sigmas = Annotated[
+    tuple[float, ...],
+    BeforeValidator(_sigmas),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "number", "minimum": 0}, "minItems": 1, "maxItems": STEPS_MAX + 1},
+                {"type": "string", "pattern": "^[-+0-9.eE, ]+$", "examples": ["14.6,7,3,0"]},
+            ]
+        }
+    ),
+]
+"""The noise levels of a run, falling, the last of them 0. Reads `14.6,7,3` as well as a list."""
+
+
+def _yes_no(value: object) -> object:
+    return ("yes" if value else "no") if isinstance(value, bool) else value
+
+
+YesNo = Annotated[Literal["yes", "no"], BeforeValidator(_yes_no)]
+"""A choice that may also be left open. JSON may say true or false."""
 
 
 def _check_sides(width: object, height: object) -> None:

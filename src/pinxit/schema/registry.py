@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from pinxit.schema.errors import UnknownName
@@ -21,29 +21,35 @@ T = TypeVar("T", bound=Named)
 
 
 class Registry(Generic[T]):
-    """Entries by name and alias, compared without case. A name is taken once; adding it again raises ValueError."""
+    """Entries by name and alias. A name is taken once; adding it again raises ValueError.
 
-    def __init__(self, kind: str, entries: tuple[T, ...] = ()) -> None:
+    `key` says which spellings are one name; by default those that differ in case alone.
+    """
+
+    def __init__(self, kind: str, entries: tuple[T, ...] = (), *, key: Callable[[str], str] = str.casefold) -> None:
         self.kind = kind
+        self._key = key
         self._entries: dict[str, T] = {}
         self._lookup: dict[str, T] = {}
+        self._spellings: list[str] = []
         for entry in entries:
             self.add(entry)
 
     def add(self, entry: T) -> None:
         """Add `entry` under its name and aliases. Raises ValueError when one of them is taken."""
-        keys = list(dict.fromkeys(name.casefold() for name in (entry.name, *entry.aliases)))
+        keys = list(dict.fromkeys(self._key(name) for name in (entry.name, *entry.aliases)))
         for key in keys:
             if key in self._lookup:
                 raise ValueError(f"{self.kind} {key!r} is already taken by {self._lookup[key].name!r}")
         self._entries[entry.name] = entry
         self._lookup.update(dict.fromkeys(keys, entry))
+        self._spellings += (entry.name, *entry.aliases)
 
     def get(self, name: str, *, field: str | None = None) -> T:
         """The entry called `name` (or with that alias). Raises UnknownName with the nearest names."""
-        found = self._lookup.get(name.casefold())
+        found = self._lookup.get(self._key(name))
         if found is None:
-            raise UnknownName(self.kind, name, self._lookup, field=field)
+            raise UnknownName(self.kind, name, self._spellings, listed=self._entries, field=field)
         return found
 
     def names(self) -> tuple[str, ...]:
@@ -59,4 +65,4 @@ class Registry(Generic[T]):
         return len(self._entries)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.casefold() in self._lookup
+        return isinstance(name, str) and self._key(name) in self._lookup

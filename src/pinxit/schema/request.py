@@ -15,8 +15,10 @@ from pinxit.schema.complaints import as_bad_input
 from pinxit.schema.errors import BadInput
 from pinxit.schema.field import Part, knob
 from pinxit.schema.parts import (
+    EXACT_MAX,
     SEED_MAX,
     SIGMA_MAX,
+    STEPS_MAX,
     Blank,
     FromImage,
     ImageRef,
@@ -24,9 +26,11 @@ from pinxit.schema.parts import (
     Name,
     Number,
     Seed,
+    Sigmas,
     Size,
     Text,
     Whole,
+    YesNo,
 )
 from pinxit.schema.strict_json import canonical_json, load_json
 from pinxit.schema.text import shown
@@ -48,9 +52,10 @@ Source = Annotated[Blank | FromImage, Field(discriminator="kind")]
 """Where the first step begins. The union is open to further starts; each is a Part with its own `kind`."""
 Fit = Literal["crop", "resize", "pad"]
 ImageFormat = Literal["png", "jpeg", "webp"]
+Rules = Literal["pinxit", "a1111", "comfyui", "diffusers"]
+"""Whose numbers to follow where the field's programs disagree."""
 
 COUNT_MAX = 64
-STEPS_MAX = 1000
 
 
 class GenerationRequest(Part):
@@ -212,6 +217,57 @@ class GenerationRequest(Part):
         group="sampler_options",
         advanced=True,
     )
+    sigma_min: Number | None = knob(
+        None,
+        "Lowest noise level",
+        "Where the schedule ends before its last step to 0. Left out, it is the model's own.",
+        ge=0,
+        le=SIGMA_MAX,
+        group="sampler_options",
+        advanced=True,
+    )
+    sigma_max: Number | None = knob(
+        None,
+        "Highest noise level",
+        "Where the schedule begins. Left out, it is the model's own.",
+        ge=0,
+        le=SIGMA_MAX,
+        group="sampler_options",
+        advanced=True,
+    )
+    rho: Number | None = knob(
+        None,
+        "Rho",
+        "How strongly the karras and polyexponential schedules crowd their steps at one end: 7 and 1 are usual.",
+        ge=0.01,
+        le=100,
+        group="sampler_options",
+        advanced=True,
+    )
+    sigmas: Sigmas | None = knob(
+        None,
+        "Noise levels",
+        "Exactly these noise levels in place of a schedule, falling, such as 14.6,7,3,1,0.3,0.",
+        group="sampler_options",
+        advanced=True,
+    )
+    discard_next_to_last: YesNo | None = knob(
+        None,
+        "Discard next-to-last",
+        "Whether the schedule leaves out its lowest noise level above 0. Left out, the sampler decides.",
+        group="sampler_options",
+        widget="choice",
+        advanced=True,
+    )
+    dialect: Name | None = knob(
+        None,
+        "Dialect",
+        "The program whose pictures to match: sets the fields of this group that are left out. Ours is pinxit.",
+        group="dialect",
+        widget="choice",
+        advanced=True,
+        names="dialect",
+    )
     clip_skip: Whole | None = knob(
         None,
         "CLIP skip",
@@ -239,6 +295,58 @@ class GenerationRequest(Part):
         widget="choice",
         advanced=True,
         names="noise",
+    )
+
+    eta_noise_seed_delta: Whole | None = knob(
+        None,
+        "Eta noise seed delta",
+        "Added to the seed for the noise that samplers draw after the first (ENSD). Some shared recipes use 31337.",
+        ge=0,
+        le=EXACT_MAX,
+        group="dialect",
+        widget="number",
+        advanced=True,
+    )
+    timesteps: Literal["interpolated", "nearest"] | None = knob(
+        None,
+        "Timesteps",
+        "How a noise level becomes one of the steps that the model was trained on: a fraction between two, or the "
+        "nearest.",
+        group="dialect",
+        widget="choice",
+        advanced=True,
+    )
+    sampler_rules: Rules | None = knob(
+        None,
+        "Sampler rules",
+        "Whose form of a sampler to take where programs differ, such as the last step of LMS or the draws of churn.",
+        group="dialect",
+        widget="choice",
+        advanced=True,
+    )
+    schedule_rules: Rules | None = knob(
+        None,
+        "Schedule rules",
+        "Whose form of a schedule to take where programs differ: beta, KL optimal, align your steps, and strength.",
+        group="dialect",
+        widget="choice",
+        advanced=True,
+    )
+    start_noise: Literal["sigma", "root", "root_at_top"] | None = knob(
+        None,
+        "Start noise",
+        "How strong the first noise is: sigma, the root of 1 + sigma squared, or that only from the highest level.",
+        group="dialect",
+        widget="choice",
+        advanced=True,
+    )
+    zero_snr_end: Literal["a1111", "diffusers"] | None = knob(
+        None,
+        "Zero-SNR end",
+        "Where the noise of models trained down to pure noise ends: at sigma 4518.76 (a1111) or 4096 (diffusers).",
+        group="dialect",
+        widget="choice",
+        advanced=True,
     )
 
     @model_validator(mode="wrap")

@@ -63,6 +63,10 @@ class Studio:
         """Every model that can be asked for by name."""
         return self.library.entries()
 
+    def model_path(self, name: str | None) -> Path:
+        """Where the model called `name` lies; None is the built-in one. Raises UnknownName."""
+        return self.library.find(name).path
+
     def add_model(self, path: Path) -> str:
         """Make a model at `path` known and return its name."""
         return self.library.adopt(path)

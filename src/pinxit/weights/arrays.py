@@ -9,18 +9,8 @@ from numpy.typing import NDArray
 
 from pinxit.schema.errors import BadModelFile
 from pinxit.weights.header import Header
+from pinxit.weights.numbers import CODE_TYPES, decoded
 
-_PLAIN = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "i1",
-    "U8": "u1",
-    "BOOL": "?",
-}
 MAX_BYTES = 256 * 2**20
 
 
@@ -35,6 +25,8 @@ def read_array(header: Header, name: str) -> NDArray[Any]:
     size = info.end - info.start
     if size > MAX_BYTES:
         raise BadModelFile(f"The tensor {name!a} has {size:,} bytes, too many to look at.")
+    if info.dtype not in CODE_TYPES:
+        raise BadModelFile(f"The tensor {name!a} holds {info.dtype} numbers, which cannot be read as they are.")
     try:
         with info.path.open("rb") as stream:
             stream.seek(info.start)
@@ -43,23 +35,4 @@ def read_array(header: Header, name: str) -> NDArray[Any]:
         raise BadModelFile(f"{info.path.name} cannot be read: {error.strerror}.") from error
     if len(raw) != size:
         raise BadModelFile(f"{info.path.name} changed while it was read.", hint="Wait until it is written.")
-    if info.dtype in _PLAIN:
-        return np.frombuffer(raw, dtype=_PLAIN[info.dtype]).reshape(info.shape)
-    if info.dtype == "BF16":
-        return (np.frombuffer(raw, dtype="<u2").astype("<u4") << 16).view("<f4").reshape(info.shape)
-    return _float8(np.frombuffer(raw, dtype="u1"), info.dtype).reshape(info.shape)
-
-
-def _float8(codes: NDArray[np.uint8], dtype: str) -> NDArray[np.float32]:
-    """Both 8-bit floats: sign, then 4 + 3 bits (bias 7, no infinity) or 5 + 2 bits (bias 15)."""
-    bits, bias = (3, 7) if dtype == "F8_E4M3" else (2, 15)
-    code = np.arange(256)
-    sign = np.where(code & 0x80, -1.0, 1.0)
-    exponent, fraction = (code & 0x7F) >> bits, (code & ((1 << bits) - 1)) / (1 << bits)
-    values = sign * np.where(exponent, (1 + fraction) * 2.0 ** (exponent - bias), fraction * 2.0 ** (1 - bias))
-    if dtype == "F8_E4M3":
-        values[(code & 0x7F) == 0x7F] = np.nan
-    else:
-        top = exponent == 31
-        values[top] = np.where(fraction[top] == 0, sign[top] * np.inf, np.nan)
-    return values.astype(np.float32)[codes]
+    return decoded(np.frombuffer(raw, dtype=CODE_TYPES[info.dtype]), info.dtype).reshape(info.shape)

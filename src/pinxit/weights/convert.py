@@ -15,6 +15,8 @@ def to_ours(entry: Entry, theirs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     tensors = _regroup(theirs, len(entry.ours))
     if entry.op is Op.SQUEEZE:
         return tuple(t[:, :, None, None] if t.ndim == 2 else t for t in tensors)
+    if entry.op is Op.COLUMN:
+        return tuple(t[:, None] if t.ndim == 1 else t for t in tensors)
     return tuple(_turn(entry.op, t) for t in tensors)
 
 
@@ -23,6 +25,8 @@ def to_theirs(entry: Entry, ours: Sequence[Tensor]) -> tuple[Tensor, ...]:
     tensors = _regroup(ours, len(entry.theirs))
     if entry.op is Op.SQUEEZE:
         return tuple(t[:, :, 0, 0] if t.ndim == 4 else t for t in tensors)
+    if entry.op is Op.COLUMN:
+        return tuple(t[:, 0] if t.ndim == 2 else t for t in tensors)
     return tuple(_turn(entry.op, t) for t in tensors)
 
 

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from pinxit.schema.errors import BadInput, OutOfSpace
-from pinxit.weights.dtypes import FILE_DTYPES
+from pinxit.weights.header import DTYPE_BYTES
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A tensor on its way into a file; `make` computes it when its turn comes."""
+    """A tensor on its way into a file: `pieces` gives its bytes when its turn comes. `dtype` is the file's name of it."""
 
     name: str
-    dtype: torch.dtype
+    dtype: str
     shape: tuple[int, ...]
-    make: Callable[[], Tensor]
+    pieces: Callable[[], Iterable[bytes | memoryview]]
 
     @property
     def size(self) -> int:
         """Bytes in the file."""
-        return self.dtype.itemsize * torch.Size(self.shape).numel()
+        return DTYPE_BYTES[self.dtype] * math.prod(self.shape)
 
 
 def write_safetensors(path: Path, tensors: Sequence[Outgoing], metadata: Mapping[str, str]) -> None:
@@ -43,12 +41,12 @@ def write_safetensors(path: Path, tensors: Sequence[Outgoing], metadata: Mapping
     The order is by size of the number, largest first, then by name, so equal tensors give equal bytes and every
     tensor is aligned. Not atomic by itself: write inside `staged`.
     """
-    ordered = sorted(tensors, key=lambda tensor: (-tensor.dtype.itemsize, tensor.name))
+    ordered = sorted(tensors, key=lambda tensor: (-DTYPE_BYTES[tensor.dtype], tensor.name))
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     at = 0
     for tensor in ordered:
         header[tensor.name] = {
-            "dtype": FILE_DTYPES[tensor.dtype],
+            "dtype": tensor.dtype,
             "shape": list(tensor.shape),
             "data_offsets": [at, at + tensor.size],
         }
@@ -58,16 +56,11 @@ def write_safetensors(path: Path, tensors: Sequence[Outgoing], metadata: Mapping
     with path.open("wb") as stream:
         stream.write(struct.pack("<Q", len(text)) + text)
         for tensor in ordered:
-            stream.write(_bytes_of(tensor))
+            written = sum(stream.write(piece) for piece in tensor.pieces())
+            if written != tensor.size:
+                raise ValueError(f"{tensor.name} was announced with {tensor.size} bytes, but has {written}")
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _bytes_of(tensor: Outgoing) -> memoryview:
-    made = tensor.make().detach().to(device="cpu", dtype=tensor.dtype).contiguous()
-    if tuple(made.shape) != tensor.shape:
-        raise ValueError(f"{tensor.name} was announced as {tensor.shape}, but is {tuple(made.shape)}")
-    return made.reshape(-1).view(torch.uint8).numpy().data
 
 
 def write_sharded(

@@ -109,6 +109,11 @@ def read_header(path: Path, *, limits: Limits | None = None) -> Header:
     return Header(path=path, tensors=tensors, metadata=metadata, sizes={path: size})
 
 
+def is_bad_name(name: str) -> bool:
+    """Whether a tensor's name holds a path out of its place, or characters that act on a terminal."""
+    return _BAD_NAME.search(name) is not None
+
+
 def _refuse(path: Path, reason: str, hint: str = _AGAIN) -> NoReturn:
     raise BadModelFile(f"{path.name} is not a usable model file: {reason}.", hint=hint)
 

@@ -11,6 +11,8 @@ from pinxit.weights.header import Header
 from pinxit.weights.layout import Entry, Layout, Part, Place, Shape, ShapeFact, SizeFact, View
 from pinxit.weights.looks import looks_like
 
+WRAPPERS = ("state_dict.", "module.", "_orig_mod.")
+"""What training programs put before every name."""
 TOLERATED = 0.1
 """The share of a required network's tensors that may be missing from a file that is still recognised."""
 
@@ -79,12 +81,14 @@ def identify(header: Header, layouts: Sequence[Layout]) -> Match:
     or when two do equally well, naming both.
     """
     shapes = header.shapes
+    wrapper = next((name for name in WRAPPERS if any(key.startswith(name) for key in shapes)), "")
     matches: list[Match] = []
     refusals: list[str] = []
+    views = Views(shapes)
     for layout in layouts:
-        found = match_layout(header, layout, shapes)
+        found = match_layout(header, layout.inside(wrapper) if wrapper else layout, views=views)
         if isinstance(found, Match):
-            matches.append(found)
+            matches.append(replace(found, layout=layout))
         elif found:
             refusals.append(f"{layout.name} ({found})")
     if not matches:
@@ -97,12 +101,29 @@ def identify(header: Header, layouts: Sequence[Layout]) -> Match:
     return best[0]
 
 
-def match_layout(header: Header, layout: Layout, shapes: Mapping[str, Shape] | None = None) -> Match | str:
+class Views:
+    """The names of one file as each place sees them, taken apart once."""
+
+    def __init__(self, shapes: Mapping[str, Shape]) -> None:
+        self.shapes = shapes
+        self._known: dict[tuple[str, bool], View] = {}
+
+    def at(self, place: Place) -> View:
+        key = place.prefix, place.squash
+        if key not in self._known:
+            self._known[key] = place.view(self.shapes)
+        return self._known[key]
+
+
+def match_layout(
+    header: Header, layout: Layout, shapes: Mapping[str, Shape] | None = None, *, views: Views | None = None
+) -> Match | str:
     """How `layout` explains `header`; or why it does not (empty when nothing in the file resembles it)."""
-    shapes = shapes if shapes is not None else header.shapes
+    views = views or Views(header.shapes if shapes is None else shapes)
+    shapes = views.shapes
     parts: dict[str, PartMatch] = {}
     for part in layout.parts:
-        found = _best_place(part, shapes, parts)
+        found = _best_place(part, views, parts)
         if found is None and part.required:
             return ""
         if found is not None:
@@ -116,6 +137,7 @@ def match_layout(header: Header, layout: Layout, shapes: Mapping[str, Shape] | N
     evidence: list[str] = [
         f"{part.component}: {len(part.entries)} tensors as {part.place.table.name}" for part in parts.values()
     ]
+    evidence += [f"{part.component}: {part.place.note}" for part in parts.values() if part.place.note]
     for fact in layout.facts:
         holds, words = _check(fact, parts)
         if not holds:
@@ -138,19 +160,17 @@ def _unexplained(match: Match) -> int:
     return len(match.missing) + len(match.unexpected)
 
 
-def _best_place(part: Part, shapes: Mapping[str, Shape], parts: Mapping[str, PartMatch]) -> PartMatch | None:
+def _best_place(part: Part, views: Views, parts: Mapping[str, PartMatch]) -> PartMatch | None:
     """The place that explains most, the earlier one on a tie; None when the part is not there."""
-    found = [match for place in part.places if (match := _at_place(part, place, shapes, parts)) is not None]
+    found = [match for place in part.places if (match := _at_place(part, place, views, parts)) is not None]
     return min(found, key=lambda match: len(match.missing) - len(match.shapes), default=None)
 
 
-def _at_place(
-    part: Part, place: Place, shapes: Mapping[str, Shape], parts: Mapping[str, PartMatch]
-) -> PartMatch | None:
-    view = place.view(shapes)
+def _at_place(part: Part, place: Place, views: Views, parts: Mapping[str, PartMatch]) -> PartMatch | None:
+    shapes, view = views.shapes, views.at(place)
     if part.like:
         model = parts.get(part.like)
-        if model is None:
+        if model is None or model.place.prefix == place.prefix:
             return None
         sizes, view = model.sizes, View(model.shapes)
     else:
@@ -196,6 +216,8 @@ def _check(fact: ShapeFact | SizeFact, parts: Mapping[str, PartMatch]) -> tuple[
         if shape is None:
             return False, f"{fact.what} cannot be seen: {fact.tensor} is missing"
         value = len(shape) if fact.axis is None else shape[fact.axis] if fact.axis < len(shape) else 0
+    if isinstance(fact, SizeFact) and not fact.allowed:
+        return value not in fact.refused, f"{fact.what}: {value}"
     allowed = " or ".join(map(str, fact.allowed))
     return (True, f"{fact.what}: {value}") if value in fact.allowed else (False, f"{fact.what}: {value}, not {allowed}")
 

@@ -14,6 +14,7 @@ so one table serves every depth and width.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -38,6 +39,7 @@ class Op(Enum):
     SWAP = "swap the halves of the first axis"
     SQUEEZE = "a linear layer of theirs is a 1x1 convolution of ours"
     TRANSPOSE = "transposed"
+    COLUMN = "a vector of theirs is a matrix of one column of ours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Entry:
         shapes = _regrouped(theirs, len(self.ours), self.theirs[0])
         if self.op is Op.SQUEEZE:
             return tuple((*shape, 1, 1) if len(shape) == 2 else shape for shape in shapes)
+        if self.op is Op.COLUMN:
+            return tuple((*shape, 1) if len(shape) == 1 else shape for shape in shapes)
         return self._turned(shapes)
 
     def theirs_shapes(self, ours: tuple[Shape, ...]) -> tuple[Shape, ...]:
@@ -79,6 +83,8 @@ class Entry:
         shapes = _regrouped(ours, len(self.theirs), self.ours[0])
         if self.op is Op.SQUEEZE:
             return tuple(shape[:2] if len(shape) == 4 else shape for shape in shapes)
+        if self.op is Op.COLUMN:
+            return tuple(shape[:1] if len(shape) == 2 else shape for shape in shapes)
         return self._turned(shapes)
 
     def _turned(self, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
@@ -128,10 +134,41 @@ class View:
             number += 1
         return number
 
+    def shape_of(self, ending: str) -> Shape:
+        """The shape of the first tensor whose name ends like this; () where there is none."""
+        return next((shape for name, shape in self.shapes.items() if name.endswith(ending)), ())
+
     def unequal(self, name: str) -> bool:
         """Whether the weight `name` is there with different numbers of outputs and inputs."""
         shape = self.shapes.get(name, ())
         return len(shape) >= 2 and shape[0] != shape[1]
+
+
+class SquashedView(View):
+    """Names that were written without their dots. Words and numbers alternate in them, so that beginnings still tell."""
+
+    __slots__ = ("_sorted",)
+
+    def __init__(self, shapes: Mapping[str, Shape]) -> None:
+        self.shapes = shapes
+        self._sorted = sorted(shapes)
+
+    def has(self, stem: str) -> bool:
+        start = stem.replace(".", "")
+        at = bisect_left(self._sorted, start)
+        return at < len(self._sorted) and self._sorted[at].startswith(start)
+
+    def count(self, pattern: str) -> int:
+        number = 0
+        while self.has(pattern.replace("#", str(number))):
+            number += 1
+        return number
+
+    def shape_of(self, ending: str) -> Shape:
+        return super().shape_of(ending.replace(".", ""))
+
+    def unequal(self, name: str) -> bool:
+        return super().unequal(name.replace(".", ""))
 
 
 Measure: TypeAlias = Callable[[View], Scope | None]
@@ -227,24 +264,29 @@ def _spelt(place: str, leaf: str, kind: str) -> str:
 class Place:
     """Where one network's names lie: behind `prefix`; with `squash`, also without their dots, as averages are kept.
 
-    In a folder the prefix is the part's name and a slash, and `file` the stem of its weights.
+    In a folder the prefix is the part's name and a slash, and `file` the stem of its weights. `note` is what people
+    should know about weights that are found here.
     """
 
     prefix: str
     table: Table
     squash: bool = False
     file: str = "diffusion_pytorch_model"
+    note: str = ""
 
     def spell(self, name: str) -> str:
         """The whole name of the table's `name`."""
         return self.prefix + (name.replace(".", "") if self.squash else name)
 
     def view(self, shapes: Mapping[str, Shape]) -> View:
-        """The tensors below the prefix, without it. Empty for squashed names, which cannot be taken apart."""
-        if self.squash:
-            return View({})
+        """The tensors below the prefix, without it."""
         start = len(self.prefix)
-        return View({name[start:]: shape for name, shape in shapes.items() if name.startswith(self.prefix)})
+        below = {name[start:]: shape for name, shape in shapes.items() if name.startswith(self.prefix)}
+        return SquashedView(below) if self.squash else View(below)
+
+    def inside(self, wrapper: str) -> Place:
+        """The same place when everything lies one level deeper, behind `wrapper`."""
+        return replace(self, prefix=wrapper + self.prefix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,12 +323,16 @@ class ShapeFact:
 
 @dataclass(frozen=True, slots=True)
 class SizeFact:
-    """What the layout demands of one measured size."""
+    """What the layout demands of one measured size, a list's being its length.
+
+    No `allowed` allow every number but those `refused`.
+    """
 
     component: str
     size: str
     allowed: tuple[int, ...]
     what: str
+    refused: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,6 +346,16 @@ class Layout:
     facts: tuple[ShapeFact | SizeFact, ...] = ()
     folder: bool = False
 
+    def inside(self, wrapper: str) -> Layout:
+        """The same layout when all its names stand behind `wrapper`, as training programs save them."""
+        return replace(
+            self,
+            parts=tuple(
+                replace(part, places=tuple(place.inside(wrapper) for place in part.places)) for part in self.parts
+            ),
+            drops=(*(Drop(wrapper + drop.pattern, drop.reason) for drop in self.drops), *self.drops),
+        )
+
     def part(self, component: str) -> Part:
         """The part called `component`. Raises KeyError."""
         for part in self.parts:
@@ -311,12 +367,12 @@ class Layout:
         """Why the tensor `name` is not loaded; None when this layout does not know it."""
         return next((drop.reason for drop in self.drops if fnmatchcase(name, drop.pattern)), None)
 
-    def names_for(self, component: str, ours: Mapping[str, Shape]) -> tuple[Entry, ...]:
+    def names_for(self, component: str, ours: Mapping[str, Shape], *, place: Place | None = None) -> tuple[Entry, ...]:
         """How a network with the tensors `ours` is written: its entries, with the prefix on their side.
 
-        Raises BadModelFile when the tensors are not those of one network of this layout.
+        `place` is where a file had it; the part's usual one for None. Raises BadModelFile when the tensors are not those of one network of this layout.
         """
-        place = self.part(component).places[0]
+        place = place or self.part(component).places[0]
         view = View(ours)
         sizes = place.table.measure_ours(view)
         entries = () if sizes is None else place.table.entries(sizes, view, "ours")

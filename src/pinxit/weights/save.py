@@ -23,7 +23,7 @@ from pinxit.weights.files import (
     write_sharded,
     write_text,
 )
-from pinxit.weights.layout import Layout
+from pinxit.weights.layout import Entry, Layout
 
 _SAFE_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")
 
@@ -96,7 +96,17 @@ def save_tensors(
 def _announce(name: str, tensor: Tensor) -> Outgoing:
     if tensor.dtype not in FILE_DTYPES:
         raise BadInput(f"{name} has the type {tensor.dtype}, which a weights file cannot hold.")
-    return Outgoing(name=name, dtype=tensor.dtype, shape=tuple(tensor.shape), make=lambda: tensor)
+    shape = tuple(tensor.shape)
+    return Outgoing(
+        name=name, dtype=FILE_DTYPES[tensor.dtype], shape=shape, pieces=lambda: _bytes_of(tensor, tensor.dtype, shape)
+    )
+
+
+def _bytes_of(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> Iterator[memoryview]:
+    made = tensor.detach().to(device="cpu", dtype=dtype).contiguous()
+    if tuple(made.shape) != shape:
+        raise ValueError(f"a tensor was announced as {shape}, but is {tuple(made.shape)}")
+    yield made.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _outgoing(
@@ -109,8 +119,16 @@ def _outgoing(
         kind = dtype if dtype is not None and ours[0].is_floating_point() else ours[0].dtype
         theirs = entry.theirs_shapes(tuple(shapes[name] for name in entry.ours))
         for number, (name, shape) in enumerate(zip(entry.theirs, theirs, strict=True)):
-            make = partial(lambda entry, ours, number: to_theirs(entry, ours)[number], entry, ours, number)
-            yield Outgoing(name=_in_part(layout, component, name), dtype=kind, shape=shape, make=make)
+            pieces = partial(_pieces, entry, ours, number, kind, shape)
+            yield Outgoing(
+                name=_in_part(layout, component, name), dtype=FILE_DTYPES[kind], shape=shape, pieces=pieces
+            )
+
+
+def _pieces(
+    entry: Entry, ours: list[Tensor], number: int, dtype: torch.dtype, shape: tuple[int, ...]
+) -> Iterator[memoryview]:
+    yield from _bytes_of(to_theirs(entry, ours)[number], dtype, shape)
 
 
 def _in_part(layout: Layout, component: str, name: str) -> str:

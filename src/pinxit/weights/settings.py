@@ -80,6 +80,17 @@ class Settings:
             self._refuse(key, "a finite number")
         return float(value)
 
+    def numbers(self, key: str) -> tuple[float, ...] | None:
+        """A list of at most 64 finite numbers."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        items = cast(list[object], value) if isinstance(value, list) else []
+        found = [float(n) for n in items if isinstance(n, int | float) and not isinstance(n, bool) and abs(n) < 1e9]
+        if not isinstance(value, list) or len(found) != len(items) or len(items) > 64:
+            self._refuse(key, "a list of numbers")
+        return tuple(found)
+
     def text(self, key: str) -> str | None:
         value = self.values.get(key)
         if value is None:

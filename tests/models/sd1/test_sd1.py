@@ -102,11 +102,11 @@ def test_old_spellings_of_a_folder() -> None:
 def test_parts_may_be_absent_and_strangers_are_named() -> None:
     unet = {name: shape for name, shape in manifest("sd-v1").items() if name.startswith("model.")}
     match = identify(
-        header_of({**unet, "something.else": (3,), "model.diffusion_model.time_embed.cond_proj.weight": (1,)}), ALL
+        header_of({**unet, "something.else": (3,), "model.diffusion_model.time_embed.stranger.weight": (1,)}), ALL
     )
     config = config_from(match)
     assert config.vae is config.text_encoder is None
-    assert set(match.unexpected) == {"something.else", "model.diffusion_model.time_embed.cond_proj.weight"}
+    assert set(match.unexpected) == {"something.else", "model.diffusion_model.time_embed.stranger.weight"}
     with pytest.raises(BadModelFile, match="holds no vae; it holds unet"):
         match.part("vae")
 
@@ -125,7 +125,7 @@ def test_metadata_and_markers_can_name_another_prediction(tmp_path: Path) -> Non
     path = sparse_file(tmp_path / "m.safetensors", shapes)
     prediction = config_from(identify(read_model(path), ALL)).prediction
     assert (prediction.kind, prediction.zero_terminal_snr) == ("velocity", True)
-    assert prediction.evidence == "the file holds the marker v_pred"
+    assert prediction.evidence == "v-prediction: marker key v_pred; zero terminal SNR: marker key ztsnr"
     path = sparse_file(path, manifest("sd-v1"), metadata={"modelspec.prediction_type": "v"})
     assert config_from(identify(read_model(path), ALL)).prediction.evidence == "the file's metadata says velocity"
     path = sparse_file(path, manifest("sd-v1"), metadata={"modelspec.prediction_type": "strange"})

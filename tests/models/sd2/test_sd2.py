@@ -108,7 +108,7 @@ def test_what_lies_beside_the_file_wins(tmp_path: Path) -> None:
     notes = tmp_path / "m.json"
     notes.write_text(json.dumps({"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}))
     prediction = config_from(match).prediction
-    assert (prediction.evidence, prediction.zero_terminal_snr) == ("m.json says velocity", True)
+    assert (prediction.evidence, prediction.zero_terminal_snr) == ("m.json says velocity with zero terminal SNR", True)
     notes.write_text(json.dumps({"description": "by another tool", "prediction_type": 7}))
     assert "spreads by" in config_from(match).prediction.evidence
     notes.write_text("not json")

@@ -13,7 +13,7 @@ from torch import Tensor
 from pinxit import __version__
 from pinxit.bench.cases import LATENT_SCALE, TIMESTEP, Array, Case, Dtype, inputs_of
 from pinxit.bench.stacks.ddim import ddim
-from pinxit.engine.library import ModelEntry
+from pinxit.engine.library import CHECKPOINT, ModelEntry
 from pinxit.engine.plan import Resolved, resolve
 from pinxit.engine.residency import Residency
 from pinxit.models.common.vae import AutoencoderKL
@@ -30,14 +30,15 @@ class OneModel:
 
     path: Path
 
-    def find(self, name: str | None) -> ModelEntry:
-        del name
+    def find(self, name: str | None, kind: str | None = CHECKPOINT) -> ModelEntry:
+        del name, kind
         return ModelEntry(name="bench", title="random weights", path=self.path)
 
     def files(self, entry: ModelEntry) -> tuple[ModelFile, ...]:
         return tuple(ModelFile(name=path.name, sha256="0" * 64) for path in sorted(read_model(entry.path).sizes))
 
-    def entries(self) -> Sequence[ModelEntry]:
+    def entries(self, kind: str | None = CHECKPOINT) -> Sequence[ModelEntry]:
+        del kind
         return (self.find(None),)
 
 

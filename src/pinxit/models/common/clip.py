@@ -46,18 +46,19 @@ class Embeddings(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Causal multi-head self-attention."""
+    """Multi-head self-attention; `causal` lets a position see itself and what stands before it."""
 
-    def __init__(self, config: ClipTextConfig) -> None:
+    def __init__(self, config: ClipTextConfig, *, causal: bool) -> None:
         super().__init__()
         self.heads = config.heads
+        self.causal = causal
         self.k_proj = Linear(config.width, config.width)
         self.v_proj = Linear(config.width, config.width)
         self.q_proj = Linear(config.width, config.width)
         self.out_proj = Linear(config.width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out_proj(attention(self.q_proj(x), self.k_proj(x), self.v_proj(x), self.heads, causal=True))
+        return self.out_proj(attention(self.q_proj(x), self.k_proj(x), self.v_proj(x), self.heads, causal=self.causal))
 
 
 class Mlp(nn.Module):
@@ -75,9 +76,11 @@ class Mlp(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, config: ClipTextConfig) -> None:
+    """One layer of a text encoder, or, without `causal`, of an image encoder."""
+
+    def __init__(self, config: ClipTextConfig, *, causal: bool = True) -> None:
         super().__init__()
-        self.self_attn = SelfAttention(config)
+        self.self_attn = SelfAttention(config, causal=causal)
         self.layer_norm1 = LayerNorm(config.width)
         self.mlp = Mlp(config)
         self.layer_norm2 = LayerNorm(config.width)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pinxit.models.common.configs import UNetConfig, VaeConfig
+import math
+
+from pinxit.models.common.configs import MmditConfig, UNetConfig, VaeConfig
 from pinxit.models.contract import Cost
 
 TOKENS = 77
@@ -20,10 +22,8 @@ def unet_cost(config: UNetConfig, height: int, width: int, *, tokens: int = TOKE
     before, skips = config.model_channels, [config.model_channels]
     for level, channels in enumerate(widths):
         area = sizes[level][0] * sizes[level][1]
-        for _ in range(config.num_res_blocks[level]):
-            flops += _res(before, channels, area) + _transformer(
-                config, channels, config.transformer_depth[level], area, tokens
-            )
+        for depth in config.depths(level):
+            flops += _res(before, channels, area) + _transformer(config, channels, depth, area, tokens)
             before = channels
             skips.append(channels)
         if level + 1 < len(widths):
@@ -32,14 +32,12 @@ def unet_cost(config: UNetConfig, height: int, width: int, *, tokens: int = TOKE
         largest = max(largest, 10.0 * area * channels)
         kept += area * channels * (config.num_res_blocks[level] + 1)
     area = sizes[-1][0] * sizes[-1][1]
-    flops += 2 * _res(before, before, area) + _transformer(
-        config, before, config.transformer_depth_middle, area, tokens
-    )
+    flops += config.middle_blocks * _res(before, before, area)
+    flops += _transformer(config, before, config.transformer_depth_middle, area, tokens)
     for level in reversed(range(len(widths))):
         area, channels = sizes[level][0] * sizes[level][1], widths[level]
-        for _ in range(config.num_res_blocks[level] + 1):
-            flops += _res(before + skips.pop(), channels, area)
-            flops += _transformer(config, channels, config.transformer_depth_output[level], area, tokens)
+        for depth in config.output_depths(level):
+            flops += _res(before + skips.pop(), channels, area) + _transformer(config, channels, depth, area, tokens)
             before = channels
         if level:
             flops += CONV * channels * channels * sizes[level - 1][0] * sizes[level - 1][1]
@@ -79,3 +77,18 @@ def vae_cost(config: VaeConfig, height: int, width: int, *, bytes_each: int = 4)
         largest = max(largest, 4.0 * area * before)
     flops += CONV * before * config.out_channels * area
     return Cost(flops=flops, activation_bytes=largest * bytes_each)
+
+
+def mmdit_cost(
+    config: MmditConfig, height: int, width: int, *, tokens: int = 2 * TOKENS, bytes_each: int = 4
+) -> Cost:
+    """One call of a multimodal transformer on one latent of `height` x `width`."""
+    patch, channels, inner = config.patch, config.width, config.intermediate
+    pixels = math.ceil(height / patch) * math.ceil(width / patch)
+    both = pixels + tokens
+    block = 2.0 * both * (4 * channels**2 + 2 * channels * inner) + 4.0 * both**2 * channels
+    second = 2.0 * pixels * 4 * channels**2 + 4.0 * pixels**2 * channels
+    vectors = 2.0 * 12 * channels**2
+    ends = 2.0 * (pixels * patch**2 * (config.in_channels + config.out_channels) + tokens * config.context) * channels
+    flops = config.depth * (block + vectors) + len(config.dual) * second + ends
+    return Cost(flops=flops, activation_bytes=both * (6.0 * channels + 2 * inner) * bytes_each)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
+from pinxit.models.common.configs import ClipTextConfig, Depth, UNetConfig, VaeConfig
 from pinxit.models.common.prediction import Prediction
+from pinxit.sampling.process import EDM
+from pinxit.sampling.targets import process_for
 
 VERSION = "0.30.0"
 """The folder format's version. The format is the same in every release since."""
@@ -18,9 +20,11 @@ def unet_json(config: UNetConfig, *, sample_size: int, size_embedding: int = TIM
     Heads are counted, whatever the key's name says.
     """
     widths = [config.model_channels * mult for mult in config.channel_mult]
-    down = ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in config.transformer_depth]
-    up = ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(config.transformer_depth_output)]
+    levels = range(len(config.channel_mult))
+    down = ["CrossAttnDownBlock2D" if any(config.depths(level)) else "DownBlock2D" for level in levels]
+    up = ["CrossAttnUpBlock2D" if any(config.output_depths(level)) else "UpBlock2D" for level in reversed(levels)]
     blocks = list(config.num_res_blocks)
+    middle = "UNetMidBlock2DCrossAttn" if config.transformer_depth_middle else "UNetMidBlock2D"
     heads: int | list[int]
     if config.num_heads is not None:
         heads = config.num_heads
@@ -41,7 +45,7 @@ def unet_json(config: UNetConfig, *, sample_size: int, size_embedding: int = TIM
         "in_channels": config.in_channels,
         "layers_per_block": blocks[0] if len(set(blocks)) == 1 else blocks,
         "mid_block_scale_factor": 1,
-        "mid_block_type": "UNetMidBlock2DCrossAttn" if config.transformer_depth_middle else "UNetMidBlock2D",
+        "mid_block_type": middle if config.middle_blocks else None,
         "norm_eps": 1e-05,
         "norm_num_groups": 32,
         "only_cross_attention": list(config.disable_self_attention or ()) or False,
@@ -51,6 +55,8 @@ def unet_json(config: UNetConfig, *, sample_size: int, size_embedding: int = TIM
         "use_linear_projection": config.linear_projections,
     }
     result.update(_depths(config))
+    if config.guidance_dim is not None:
+        result["time_cond_proj_dim"] = config.guidance_dim
     if config.num_classes is not None:
         result["num_class_embeds"] = config.num_classes
     elif config.adm_in_channels is not None:
@@ -65,15 +71,20 @@ def _depths(config: UNetConfig) -> dict[str, object]:
 
     The middle takes the last level's number there, so a level without attention carries the middle's.
     """
-    depth = [count or 1 for count in config.transformer_depth]
-    if config.transformer_depth_middle:
-        depth[-1] = config.transformer_depth[-1] or config.transformer_depth_middle
-    result: dict[str, object] = {"transformer_layers_per_block": depth[0] if len(set(depth)) == 1 else depth}
+    depth = [_listed(count) for count in config.transformer_depth]
+    if config.transformer_depth_middle and not config.transformer_depth[-1]:
+        depth[-1] = config.transformer_depth_middle
+    result: dict[str, object] = {"transformer_layers_per_block": depth[0] if depth == depth[:1] * len(depth) else depth}
     if config.transformer_depth_output != config.transformer_depth:
         result["reverse_transformer_layers_per_block"] = [
-            count or 1 for count in reversed(config.transformer_depth_output)
+            _listed(count) for count in reversed(config.transformer_depth_output)
         ]
     return result
+
+
+def _listed(depth: Depth) -> int | list[int]:
+    """A level's depth as JSON: 1 where there is no attention, a list where its blocks differ."""
+    return depth or 1 if isinstance(depth, int) else list(depth)
 
 
 def vae_json(config: VaeConfig, *, sample_size: int, scale: float, shift: float = 0.0) -> dict[str, object]:
@@ -98,6 +109,8 @@ def vae_json(config: VaeConfig, *, sample_size: int, scale: float, shift: float 
         result["shift_factor"] = shift
     if not config.mid_attention:
         result["mid_block_add_attention"] = False
+    if not config.quant:
+        result["use_quant_conv"] = result["use_post_quant_conv"] = False
     return result
 
 
@@ -124,7 +137,9 @@ def clip_json(config: ClipTextConfig) -> dict[str, object]:
 
 
 def scheduler_json(prediction: Prediction, *, name: str = "DDIMScheduler") -> dict[str, object]:
-    """scheduler_config.json for the noise schedule that every SD model up to SDXL was trained on."""
+    """scheduler_config.json for the noise schedule that every SD model up to SDXL was trained on, or for EDM's levels."""
+    if prediction.kind in ("edm", "edm_velocity"):
+        return _continuous(prediction, name)
     return {
         "_class_name": name,
         "_diffusers_version": VERSION,
@@ -138,4 +153,19 @@ def scheduler_json(prediction: Prediction, *, name: str = "DDIMScheduler") -> di
         "set_alpha_to_one": False,
         "steps_offset": 1,
         "timestep_spacing": "trailing" if prediction.zero_terminal_snr else "leading",
+    }
+
+
+def _continuous(prediction: Prediction, name: str) -> dict[str, object]:
+    process = process_for(prediction.kind, sigmas=prediction.sigmas, sigma_data=prediction.sigma_data)
+    spread = process.sigma_data if isinstance(process, EDM) else 0.5
+    return {
+        "_class_name": name,
+        "_diffusers_version": VERSION,
+        "num_train_timesteps": 1000,
+        "prediction_type": "v_prediction" if prediction.kind == "edm_velocity" else "epsilon",
+        "rho": 7.0,
+        "sigma_data": spread,
+        "sigma_max": process.sigma_max,
+        "sigma_min": process.sigma_min,
     }

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
 from pinxit.models.common.cost import unet_cost, vae_cost
+from pinxit.models.common.distilled import Distilled
 from pinxit.models.common.prediction import Prediction
-from pinxit.models.contract import Cost, Defaults, Facts, LatentSpec
+from pinxit.models.contract import Cost, Defaults, Facts, LatentSpec, Micro
 from pinxit.prompts.tokenizer import ClipTokenizer, Padding
 from pinxit.sampling.denoiser import Conditioning, Network
-from pinxit.sampling.process import Epsilon, NoiseProcess, Velocity
+from pinxit.sampling.process import NoiseProcess
 from pinxit.sampling.tables import standard_levels, zero_terminal_levels
+from pinxit.sampling.targets import process_for
 from pinxit.schema.errors import ModelError
 from pinxit.weights.identify import Match
 
@@ -34,14 +37,28 @@ class LdmConfig(Protocol):
 
 
 def process_of(prediction: Prediction) -> NoiseProcess:
-    """The noise process of a model with SD's table of 1000 levels."""
-    table = zero_terminal_levels() if prediction.zero_terminal_snr else standard_levels()
-    return (Velocity if prediction.kind == "velocity" else Epsilon)(table=table)
+    """The noise process of a model, with SD's table of 1000 levels where it has one."""
+    return process_for(
+        prediction.kind,
+        table=zero_terminal_levels() if prediction.zero_terminal_snr else standard_levels(),
+        sigmas=prediction.sigmas,
+        sigma_data=prediction.sigma_data,
+        shift=prediction.shift,
+    )
 
 
-def facts_of(config: LdmConfig, *, latent: LatentSpec, defaults: Defaults, text: str, can_paint: str = "") -> Facts:
-    """The facts of a latent-diffusion model whose text encoder is the component `text`."""
-    parts = {"unet": config.unet, "vae": config.vae, text: config.text_encoder}
+def facts_of(
+    config: LdmConfig,
+    *,
+    latent: LatentSpec,
+    defaults: Defaults,
+    text: str | Mapping[str, ClipTextConfig | None],
+    can_paint: str = "",
+    distilled: Distilled | None = None,
+) -> Facts:
+    """The facts of a latent-diffusion model. `text` are its text encoders, or the component of its only one."""
+    texts = {text: config.text_encoder} if isinstance(text, str) else text
+    parts = {"unet": config.unet, "vae": config.vae, **texts}
 
     def denoise(width: int, height: int) -> Cost:
         return unet_cost(config.unet, *latent_size(width, height, latent.downscale))
@@ -52,7 +69,7 @@ def facts_of(config: LdmConfig, *, latent: LatentSpec, defaults: Defaults, text:
     return Facts(
         process=process_of(config.prediction),
         latent=latent,
-        defaults=defaults,
+        defaults=defaults if distilled is None else distilled.over(defaults),
         prediction=config.prediction.kind,
         evidence=config.prediction.evidence,
         components=tuple(name for name, part in parts.items() if part is not None),
@@ -60,6 +77,8 @@ def facts_of(config: LdmConfig, *, latent: LatentSpec, defaults: Defaults, text:
         denoise=denoise,
         decode=decode,
         can_paint=can_paint,
+        tells_guidance=config.unet.guidance_dim is not None,
+        notes=() if distilled is None else (distilled.note,),
     )
 
 
@@ -117,8 +136,34 @@ def _common(x: Tensor, t: float, conditioning: Conditioning) -> tuple[Tensor, Te
     return torch.full((batch,), t, device=x.device), conditioning.tokens.to(x.device).expand(batch, -1, -1)
 
 
-def sized_network(unet: nn.Module, *, size_width: int) -> Network:
-    """A U-Net that is also told the pooled text and six sizes, each embedded `size_width` wide (SDXL)."""
+def size_ids(micro: Micro) -> tuple[float, ...]:
+    """The six numbers that SDXL is told: height before width, of the original, of the crop's corner, of the target."""
+    (wide, high), (target_wide, target_high) = micro.original, micro.target
+    return tuple(map(float, (high, wide, *micro.crop, target_high, target_wide)))
+
+
+def beside(x: Tensor, conditioning: Conditioning, channels: int) -> Tensor:
+    """The latent with the channels that the conditioning puts beside it. Raises ValueError unless there are `channels`."""
+    import torch
+
+    if conditioning.concat is not None:
+        x = torch.cat([x, conditioning.concat.to(x).expand(x.shape[0], -1, -1, -1)], dim=1)
+    if x.shape[1] != channels:
+        raise ValueError(f"this U-Net needs {channels} channels, it was given {x.shape[1]}")
+    return x
+
+
+def told_guidance(x: Tensor, conditioning: Conditioning, config: UNetConfig) -> dict[str, Tensor]:
+    """The guidance for each picture of the batch as the U-Net's argument; nothing for a U-Net that is not told."""
+    import torch
+
+    if config.guidance_dim is None or conditioning.guidance is None:
+        return {}
+    return {"guidance": torch.full((x.shape[0],), conditioning.guidance, device=x.device)}
+
+
+def sized_network(config: UNetConfig, unet: nn.Module, *, size_width: int) -> Network:
+    """A U-Net that is also told the pooled text and several sizes, each embedded `size_width` wide (SDXL)."""
 
     def network(x: Tensor, t: float, conditioning: Conditioning, /) -> Tensor:
         import torch
@@ -129,6 +174,7 @@ def sized_network(unet: nn.Module, *, size_width: int) -> Network:
             raise ValueError("this U-Net needs the pooled text")
         sizes = sinusoidal(torch.tensor([conditioning.time_ids], device=x.device), size_width).flatten(1)
         y = torch.cat([conditioning.pooled.to(x.device), sizes], dim=1).expand(x.shape[0], -1)
-        return unet(x, *_common(x, t, conditioning), y).float()
+        told = told_guidance(x, conditioning, config)
+        return unet(beside(x, conditioning, config.in_channels), *_common(x, t, conditioning), y, **told).float()
 
     return network

@@ -15,9 +15,10 @@ Module names are those of the reference repositories, so a single-file checkpoin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -77,66 +78,13 @@ class UNet(nn.Module):
         self.config = config
         width = config.model_channels
         emb = 4 * width
-        self.time_embed = nn.Sequential(Linear(width, emb), nn.SiLU(), Linear(emb, emb))
-        if config.num_classes is not None:
-            self.label_emb: nn.Module | None = Embedding(config.num_classes, emb)
-        elif config.adm_in_channels is not None:
-            inner = nn.Sequential(Linear(config.adm_in_channels, emb), nn.SiLU(), Linear(emb, emb))
-            self.label_emb = nn.Sequential(inner)
-        else:
-            self.label_emb = None
+        self.time_embed = TimeEmbed(width, config.guidance_dim)
+        self.label_emb = label_embedding(config)
         self.dropout = dropout
-        skips = self._add_input_blocks(emb)
-        self.middle_block = self._middle(skips[-1], emb)
+        self.input_blocks, skips = input_blocks(config, dropout=dropout)
+        self.middle_block = middle_block(config, skips[-1], dropout=dropout)
         self._add_output_blocks(skips, emb)
         self.out = nn.Sequential(GroupNorm(width), nn.SiLU(), Conv2d(width, config.out_channels, 3, padding=1))
-
-    def _transformer(self, channels: int, level: int, depth: int) -> SpatialTransformer:
-        config = self.config
-        heads = config.num_heads if config.num_heads is not None else channels // (config.head_width or 64)
-        cross_only = config.disable_self_attention is not None and config.disable_self_attention[level]
-        return SpatialTransformer(
-            channels,
-            heads=heads,
-            depth=depth,
-            context=config.context_dim,
-            linear=config.linear_projections,
-            cross_only=cross_only,
-        )
-
-    def _add_input_blocks(self, emb: int) -> list[int]:
-        """Build `input_blocks`; returns the channel count of every skip, first to last."""
-        config = self.config
-        channels = config.model_channels
-        blocks: list[nn.Module] = [nn.ModuleList([Conv2d(config.in_channels, channels, 3, padding=1)])]
-        skips = [channels]
-        for level, mult in enumerate(config.channel_mult):
-            for _ in range(config.num_res_blocks[level]):
-                out = mult * config.model_channels
-                block = [ResBlock(channels, emb, out, dropout=self.dropout)]
-                channels = out
-                if depth := config.transformer_depth[level]:
-                    block.append(self._transformer(channels, level, depth))  # pyright: ignore[reportArgumentType] - a mixed list of modules
-                blocks.append(nn.ModuleList(block))
-                skips.append(channels)
-            if level + 1 < len(config.channel_mult):
-                blocks.append(nn.ModuleList([Downsample(channels)]))
-                skips.append(channels)
-        self.input_blocks = nn.ModuleList(blocks)
-        return skips
-
-    def _middle(self, channels: int, emb: int) -> nn.ModuleList:
-        blocks: list[nn.Module] = [ResBlock(channels, emb, channels, dropout=self.dropout)]
-        if depth := self.config.transformer_depth_middle:
-            config = self.config
-            heads = config.num_heads if config.num_heads is not None else channels // (config.head_width or 64)
-            blocks.append(
-                SpatialTransformer(
-                    channels, heads=heads, depth=depth, context=config.context_dim, linear=config.linear_projections
-                )
-            )
-        blocks.append(ResBlock(channels, emb, channels, dropout=self.dropout))
-        return nn.ModuleList(blocks)
 
     def _add_output_blocks(self, skips: list[int], emb: int) -> None:
         config = self.config
@@ -144,42 +92,149 @@ class UNet(nn.Module):
         waiting = list(skips)
         blocks: list[nn.Module] = []
         for level in reversed(range(len(config.channel_mult))):
-            count = config.num_res_blocks[level] + 1
-            for index in range(count):
+            depths = config.output_depths(level)
+            for index, depth in enumerate(depths):
                 out = config.channel_mult[level] * config.model_channels
                 block: list[nn.Module] = [ResBlock(channels + waiting.pop(), emb, out, dropout=self.dropout)]
                 channels = out
-                if depth := config.transformer_depth_output[level]:
-                    block.append(self._transformer(channels, level, depth))
-                if level and index == count - 1:
+                if depth:
+                    block.append(_transformer(config, channels, level, depth))
+                if level and index == len(depths) - 1:
                     block.append(Upsample(channels))
                 blocks.append(nn.ModuleList(block))
         self.output_blocks = nn.ModuleList(blocks)
 
-    def forward(self, x: Tensor, t: Tensor, context: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, context: Tensor, y: Tensor | None = None, *, guidance: Tensor | None = None
+    ) -> Tensor:
         """Predict from `x` [B,Cin,H,W], timesteps `t` [B] (fractions allowed), text `context` [B,S,context_dim].
 
         `y` is the added embedding's input, [B,adm_in_channels], or class numbers [B], where the model has one.
+        `guidance` is the scale [B] that a distilled model is told; 1 where it is left out.
         """
         dtype = cast(Conv2d, self.out[2]).weight.dtype
         x, context = x.to(dtype), context.to(dtype)
-        emb = self.time_embed(sinusoidal(t, self.config.model_channels).to(dtype))
-        if self.label_emb is not None:
-            if y is None:
-                raise ValueError("this U-Net is conditioned on a vector or class: pass y")
-            emb = emb + self.label_emb(y if self.config.num_classes is not None else y.to(dtype))
+        emb = embedding(self, self.config, t, y, guidance)
         h, skips = x, []
         for block in self.input_blocks:
-            h = _run(block, h, emb, context)
+            h = run(block, h, emb, context)
             skips.append(h)
-        h = _run(self.middle_block, h, emb, context)
+        h = run(self.middle_block, h, emb, context)
         for block in self.output_blocks:
             h = torch.cat([h, skips.pop()], dim=1)
-            h = _run(block, h, emb, context, size=skips[-1].shape[-2:] if skips else None)
+            h = run(block, h, emb, context, size=skips[-1].shape[-2:] if skips else None)
         return self.out(h)
 
 
-def _run(block: nn.Module, h: Tensor, emb: Tensor, context: Tensor, *, size: Sequence[int] | None = None) -> Tensor:
+class TimeEmbed(nn.Sequential):
+    """What makes the embedded timestep, [B,width], the vector [B,4*width] that every ResBlock adds.
+
+    Distilled models add the guidance that they are told, embedded `guidance_dim` wide.
+    """
+
+    def __init__(self, width: int, guidance_dim: int | None = None) -> None:
+        super().__init__(Linear(width, 4 * width), nn.SiLU(), Linear(4 * width, 4 * width))
+        if guidance_dim is not None:
+            self.cond_proj = Linear(guidance_dim, width, bias=False)
+
+    def forward(self, time: Tensor, guidance: Tensor | None = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] - a sequence takes one input, this one two
+        if guidance is not None:
+            time = time + self.cond_proj(guidance)
+        return self[2](self[1](self[0](time)))
+
+
+def guidance_embedding(scale: Tensor, width: int) -> Tensor:
+    """Sines, then cosines, of 1000 (scale - 1) at frequencies from 1 down to 1/10000: [B] -> [B,width], float32.
+
+    The guidance of distilled models (Luo et al. 2023, section 4.2).
+    """
+    half = width // 2
+    steps = torch.arange(half, dtype=torch.float32, device=scale.device)
+    angles = 1000.0 * (scale.float()[:, None] - 1.0) * torch.exp(-math.log(10000.0) / (half - 1) * steps)
+    return nn.functional.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width - 2 * half))
+
+
+def label_embedding(config: UNetConfig) -> nn.Module | None:
+    """The embedding of a class number, or of a vector beside the text; None where the model has neither."""
+    emb = 4 * config.model_channels
+    if config.num_classes is not None:
+        return Embedding(config.num_classes, emb)
+    if config.adm_in_channels is None:
+        return None
+    return nn.Sequential(nn.Sequential(Linear(config.adm_in_channels, emb), nn.SiLU(), Linear(emb, emb)))
+
+
+def _transformer(config: UNetConfig, channels: int, level: int | None, depth: int) -> SpatialTransformer:
+    """A transformer of `level`, or of the middle for None."""
+    heads = config.num_heads if config.num_heads is not None else channels // (config.head_width or 64)
+    flags = config.disable_self_attention
+    return SpatialTransformer(
+        channels,
+        heads=heads,
+        depth=depth,
+        context=config.context_dim,
+        linear=config.linear_projections,
+        cross_only=level is not None and flags is not None and flags[level],
+    )
+
+
+def input_blocks(config: UNetConfig, *, dropout: float = 0.0) -> tuple[nn.ModuleList, list[int]]:
+    """The way down, and the channel count of every skip, first to last."""
+    channels = config.model_channels
+    emb = 4 * channels
+    blocks: list[nn.Module] = [nn.ModuleList([Conv2d(config.in_channels, channels, 3, padding=1)])]
+    skips = [channels]
+    for level, mult in enumerate(config.channel_mult):
+        for depth in config.depths(level):
+            out = mult * config.model_channels
+            block: list[nn.Module] = [ResBlock(channels, emb, out, dropout=dropout)]
+            channels = out
+            if depth:
+                block.append(_transformer(config, channels, level, depth))
+            blocks.append(nn.ModuleList(block))
+            skips.append(channels)
+        if level + 1 < len(config.channel_mult):
+            blocks.append(nn.ModuleList([Downsample(channels)]))
+            skips.append(channels)
+    return nn.ModuleList(blocks), skips
+
+
+def middle_block(config: UNetConfig, channels: int, *, dropout: float = 0.0) -> nn.ModuleList:
+    """The blocks at the smallest size: two residual ones around an attention, or what a pruned model has left."""
+    emb = 4 * config.model_channels
+    blocks: list[nn.Module] = [ResBlock(channels, emb, channels, dropout=dropout) for _ in range(config.middle_blocks)]
+    if depth := config.transformer_depth_middle:
+        blocks.insert(1, _transformer(config, channels, None, depth))
+    return nn.ModuleList(blocks)
+
+
+class Conditioned(Protocol):
+    """What `embedding` reads: the two embeddings that a U-Net and its ControlNets share."""
+
+    time_embed: TimeEmbed
+    label_emb: nn.Module | None
+
+
+def embedding(
+    network: Conditioned, config: UNetConfig, t: Tensor, y: Tensor | None, guidance: Tensor | None = None
+) -> Tensor:
+    """The vector [B,4*C] of timesteps `t` [B], and of `y`, [B,adm_in_channels] or class numbers [B], where it is taken.
+
+    Raises ValueError where the network takes `y` and there is none.
+    """
+    dtype = cast(Linear, network.time_embed[0]).weight.dtype
+    told = None
+    if config.guidance_dim is not None:
+        told = guidance_embedding(torch.ones_like(t) if guidance is None else guidance, config.guidance_dim).to(dtype)
+    emb = network.time_embed(sinusoidal(t, config.model_channels).to(dtype), told)
+    if network.label_emb is None:
+        return emb
+    if y is None:
+        raise ValueError("this U-Net is conditioned on a vector or class: pass y")
+    return emb + network.label_emb(y if config.num_classes is not None else y.to(dtype))
+
+
+def run(block: nn.Module, h: Tensor, emb: Tensor, context: Tensor, *, size: Sequence[int] | None = None) -> Tensor:
     """Pass `h` through one block's layers, giving each what it takes."""
     for layer in block.children():
         if isinstance(layer, ResBlock):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
-from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
+from pinxit.models.common.configs import ClipTextConfig, Depth, T5Config, UNetConfig, VaeConfig
 from pinxit.schema.errors import BadModelFile
 from pinxit.weights.identify import Match, PartMatch
 from pinxit.weights.settings import Settings
 
 
 def settings_of(match: Match, part: str, file: str = "config.json") -> Settings:
-    """The JSON beside `part` in a folder; empty for a single file."""
-    source = f"{part}/{file}"
-    return Settings(source=source, values=match.header.configs.get(source, {}))
+    """The JSON beside `part` in a folder, or in the folder of the part alone; empty for a single file."""
+    configs = match.header.configs
+    source = file if file in configs else f"{part}/{file}"
+    return Settings(source=source, values=configs.get(source, {}))
 
 
 def unet_config(
@@ -21,35 +22,47 @@ def unet_config(
 ) -> UNetConfig:
     """The U-Net's configuration. `num_heads` or `head_width` is the family's own; a config.json beside it wins.
 
-    Raises BadModelFile where shapes and names cannot belong to one network.
+    A ControlNet is the way down of one: it has no output channels, and where it attends to no text either, a context of
+    none. Raises BadModelFile where shapes and names cannot belong to one network.
     """
     part = match.part(component)
-    blocks, depth, up_depth = _items(part, "blocks"), _items(part, "depth"), _items(part, "up_depth")
-    first = _items(part, "first")
+    blocks, first = _items(part, "blocks"), _items(part, "first")
     width = part.dim("input_blocks.0.0.weight", 0)
     out = [part.dim(f"input_blocks.{at}.0.out_layers.3.weight", 0) for at in first]
-    if any(channels % width for channels in out) or width < 1:
+    if width < 1 or any(channels % width for channels in out):
         raise BadModelFile(f"The U-Net's levels have {out} channels, which are no multiples of its {width}.")
     heads, per_head = _heads(settings_of(match, component), out, num_heads, head_width)
     added = part.sizes.get("added", 0) or part.sizes.get("projected", 0)
-    linear = len(part.shapes.get(_projection(part), (0, 0, 0, 0))) == 2
     return UNetConfig(
         in_channels=part.dim("input_blocks.0.0.weight", 1),
-        out_channels=part.dim("out.2.weight", 0),
+        out_channels=part.dim("out.2.weight", 0) if _items(part, "up_blocks") else 0,
         model_channels=width,
         channel_mult=tuple(channels // width for channels in out),
         num_res_blocks=blocks,
-        transformer_depth=depth,
+        transformer_depth=tuple(
+            _level(_items(part, "depth"), at, count) for at, count in zip(first, blocks, strict=True)
+        ),
         transformer_depth_middle=_number(part, "middle"),
-        transformer_depth_output=tuple(reversed(up_depth)),
+        transformer_depth_output=tuple(
+            _level(_items(part, "up_depth"), at, count)
+            for at, count in reversed([*zip(_items(part, "up_first"), _items(part, "up_blocks"), strict=True)])
+        ),
         context_dim=_context(part),
         num_heads=heads,
         head_width=per_head,
-        linear_projections=linear,
+        linear_projections=any(len(part.shapes.get(f"{name}.proj_in.weight", ())) == 2 for name in _transformers(part)),
         adm_in_channels=part.dim("label_emb.0.0.weight", 1) if added else None,
         num_classes=part.dim("label_emb.weight", 0) if part.sizes.get("classes") else None,
         disable_self_attention=_cross_only(part),
+        middle_blocks=_number(part, "middles"),
+        guidance_dim=part.dim("time_embed.cond_proj.weight", 1) if part.sizes.get("guided") else None,
     )
+
+
+def _level(depths: tuple[int, ...], first: int, count: int) -> Depth:
+    """The depths of `count` blocks from `first`: one number where they are alike."""
+    found = depths[first : first + count]
+    return found[0] if len(set(found)) == 1 else found
 
 
 def _number(part: PartMatch, name: str) -> int:
@@ -61,18 +74,16 @@ def _items(part: PartMatch, name: str) -> tuple[int, ...]:
 
 
 def _transformers(part: PartMatch) -> list[str]:
-    """Our names of the first transformer of every level that has one, and of the middle."""
-    depth, first = _items(part, "depth"), _items(part, "first")
-    names = [f"input_blocks.{at}.1" for at, count in zip(first, depth, strict=True) if count]
+    """Our names of every transformer, the middle's last."""
+    names = [f"input_blocks.{at}.1" for at, has in enumerate(_items(part, "has")) if has]
+    names += [f"output_blocks.{at}.1" for at, has in enumerate(_items(part, "up_has")) if has]
     return names + ["middle_block.1"] * _number(part, "mid")
-
-
-def _projection(part: PartMatch) -> str:
-    return next((f"{name}.proj_in.weight" for name in _transformers(part)), "")
 
 
 def _context(part: PartMatch) -> int:
     names = _transformers(part)
+    if not names and not _items(part, "up_blocks"):
+        return 0
     if not names:
         raise BadModelFile("The U-Net has no cross-attention, so it cannot follow a prompt.")
     return part.dim(f"{names[-1]}.transformer_blocks.0.attn2.to_k.weight", 1)
@@ -82,7 +93,8 @@ def _cross_only(part: PartMatch) -> tuple[bool, ...] | None:
     """Levels whose first attention looks at the text: its keys are as wide as the text. None if there is none."""
     context = _context(part)
     flags: list[bool] = []
-    for at, depth in zip(_items(part, "first"), _items(part, "depth"), strict=True):
+    for at in _items(part, "first"):
+        depth = _items(part, "depth")[at]
         name = f"input_blocks.{at}.1.transformer_blocks.0.attn1"
         inner = part.dim(f"{name}.to_k.weight", 1) if depth else 0
         flags.append(bool(depth) and inner == context and inner != part.dim(f"{name}.to_q.weight", 1))
@@ -92,7 +104,12 @@ def _cross_only(part: PartMatch) -> tuple[bool, ...] | None:
 def _heads(
     settings: Settings, channels: list[int], num_heads: int | None, head_width: int | None
 ) -> tuple[int | None, int | None]:
-    """Heads per level or their width. A folder's `attention_head_dim` counts heads, whatever its name says."""
+    """Heads per level or their width. A folder's `attention_head_dim` counts heads, whatever its name says.
+
+    Where the family's own width does not divide the first level's, that level is taken to have two heads.
+    """
+    if head_width is not None and channels[0] % head_width and channels[0] % 2 == 0:
+        head_width = channels[0] // 2
     key = "num_attention_heads" if settings.values.get("num_attention_heads") is not None else "attention_head_dim"
     if not settings.is_list(key):
         count = settings.integer(key)
@@ -128,6 +145,7 @@ def vae_config(match: Match, *, component: str = "vae") -> VaeConfig | None:
         num_res_blocks=_number(part, "blocks"),
         double_z=moments == 2 * z,
         mid_attention=bool(part.sizes["attention"]),
+        quant=bool(part.sizes["quant"]),
     )
 
 
@@ -167,3 +185,29 @@ def clip_config(
         eos_id=vocab - 1,
         pad_id=vocab - 1 if pad_id is None else pad_id,
     )
+
+
+def t5_config(match: Match, *, component: str) -> T5Config | None:
+    """A T5 encoder's configuration; None where the file has none."""
+    part = match.parts.get(component)
+    if part is None:
+        return None
+    block = "encoder.block.0.layer"
+    distances = f"{block}.0.SelfAttention.relative_attention_bias.weight"
+    config = T5Config(
+        vocab_size=part.dim("shared.weight", 0),
+        width=part.dim("shared.weight", 1),
+        intermediate=part.dim(f"{block}.1.DenseReluDense.wi_0.weight", 0),
+        layers=cast(int, part.sizes["layers"]),
+        heads=part.dim(distances, 1),
+        inner=part.dim(f"{block}.0.SelfAttention.q.weight", 0),
+        buckets=part.dim(distances, 0),
+        distance=settings_of(match, component).integer("relative_attention_max_distance", high=2**16) or 128,
+    )
+    if not config.heads or config.inner % config.heads or config.buckets < 4 or config.distance <= config.buckets // 4:
+        raise BadModelFile(
+            f"T5 cannot have {config.heads} heads in {config.inner} channels, nor {config.buckets} kinds of distance "
+            f"up to {config.distance}.",
+            hint="Download the file again.",
+        )
+    return config

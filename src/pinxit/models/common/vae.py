@@ -177,8 +177,10 @@ class AutoencoderKL(nn.Module):
         moments = (2 if config.double_z else 1) * config.z_channels
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-        self.quant_conv = Conv2d(moments, moments, 1)
-        self.post_quant_conv = Conv2d(config.z_channels, config.z_channels, 1)
+        # Identity counts as a convolution here, so that whoever trains one, and reads its weights, need not ask.
+        self.quant_conv = Conv2d(moments, moments, 1) if config.quant else cast(Conv2d, nn.Identity())
+        channels = config.z_channels
+        self.post_quant_conv = Conv2d(channels, channels, 1) if config.quant else cast(Conv2d, nn.Identity())
 
     @property
     def downscale(self) -> int:
@@ -187,10 +189,10 @@ class AutoencoderKL(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance, each [B,z,H/f,W/f], of pictures [B,3,H,W] in -1..1; H and W multiples of f."""
-        x = x.to(self.quant_conv.weight.dtype)
+        x = x.to(self.encoder.conv_in.weight.dtype)
         mean, logvar = self.quant_conv(self.encoder(x)).chunk(2, dim=1)
         return mean, logvar.clamp(-30.0, 20.0)
 
     def decode(self, z: Tensor) -> Tensor:
         """Pictures [B,3,f*h,f*w], nominally in -1..1 and not clamped, of latents [B,z,h,w]."""
-        return cast(Tensor, self.decoder(self.post_quant_conv(z.to(self.quant_conv.weight.dtype))))
+        return cast(Tensor, self.decoder(self.post_quant_conv(z.to(self.decoder.conv_in.weight.dtype))))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pinxit.models.common.layouts import CLIP_HF, UNET_FOLDER, UNET_SINGLE, VAE_FOLDER, VAE_SINGLE, text_folder
-from pinxit.weights.layout import Layout, Part, Place, ShapeFact, SizeFact
-
-CONTEXT_WIDTHS = (32, 192, 256, 320)
-"""Widths of our text encoders, none of which another family has: tests, the CPU variant, and the full model."""
+from pinxit.models.common.widths import OWN_TEXT_WIDTHS
+from pinxit.weights.layout import Layout, Part, Place, SizeFact
 
 FACTS = (
-    ShapeFact("unet", "middle_block.1.transformer_blocks.0.attn2.to_k.weight", 1, CONTEXT_WIDTHS, "text width"),
+    SizeFact("unet", "context", OWN_TEXT_WIDTHS, "text width"),
     SizeFact("unet", "added", (1,), "size embeddings"),
 )
 

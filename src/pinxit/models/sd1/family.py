@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
-from pinxit.models.common.ldm_family import build_part, clip_tokenizer, facts_of, plain_network
-from pinxit.models.contract import Defaults, Facts, Family, LatentSpec, Networks, Words
-from pinxit.models.sd1.config import Sd1Config, config_from
+from pinxit.models.common.folder import markers
+from pinxit.models.common.conditioned import conditioned_network
+from pinxit.models.common.ldm_family import build_part, clip_tokenizer, facts_of
+from pinxit.models.contract import Defaults, Facts, Family, LatentSpec, Networks, Words, Writing
+from pinxit.models.sd1.config import IMAGE, Sd1Config, config_from
+from pinxit.models.sd1.folder import folder_files
 from pinxit.models.sd1.layout import LAYOUTS
-from pinxit.prompts.tokenizer import ClipTokenizer
+from pinxit.prompts.chunks import Tokenizer
 from pinxit.sampling.denoiser import Conditioning
 from pinxit.weights.identify import Match
 
+if TYPE_CHECKING:
+    from torch import nn
+
+TEXT = "text_encoder"
 LATENT = LatentSpec(channels=4, downscale=8, scale=0.18215)
 DEFAULTS = Defaults(width=512, height=512, steps=20, sampler="dpmpp_2m", schedule=None, guidance=7.0)
 
 
 def facts(config: Sd1Config) -> Facts:
     """The latent's sizes are the VAE's: z channels, and two pixels per level but the first."""
-    needs = {"inpainting": "an inpainting model needs a picture and a mask", "instruct": "it edits a given picture"}
-    return facts_of(
-        config, latent=LATENT, defaults=DEFAULTS, text="text_encoder", can_paint=needs.get(config.variant, "")
-    )
+    needs = {
+        "inpainting": "an inpainting model needs a picture and a mask",
+        "instruct": "it edits a given picture",
+        "variations": "it varies a given picture, and reads no text",
+    }
+    found = facts_of(config, latent=LATENT, defaults=DEFAULTS, text=TEXT, can_paint=needs.get(config.variant, ""))
+    if config.image_encoder is None:
+        return found
+    absent = tuple(name for name in found.absent if name != TEXT)
+    return replace(found, components=(*found.components, IMAGE), absent=absent)
 
 
-def _tokenizer(config: Sd1Config, match: Match) -> ClipTokenizer:
-    del config
-    return clip_tokenizer(match, folder="tokenizer", padding="eos")
+def build(config: Sd1Config, component: str) -> nn.Module:
+    """The network of one component, without weights."""
+    if component == IMAGE and config.image_encoder is not None:
+        from pinxit.models.common.clip_vision import ClipVision
+
+        return ClipVision(config.image_encoder)
+    return build_part(config, component)
+
+
+def _tokenizers(config: Sd1Config, match: Match) -> Mapping[str, Tokenizer]:
+    if config.text_encoder is None:
+        return {}
+    return {TEXT: clip_tokenizer(match, folder="tokenizer", padding="eos")}
 
 
 def _encode(config: Sd1Config, networks: Networks, words: Words) -> Conditioning:
@@ -35,7 +60,7 @@ def _encode(config: Sd1Config, networks: Networks, words: Words) -> Conditioning
     from pinxit.models.common.text import encode_words
 
     del config
-    tokens, _ = encode_words(cast(ClipText, networks["text_encoder"]), words, skip=1, normalise=True)
+    tokens, _ = encode_words(cast(ClipText, networks[TEXT]), words, TEXT, skip=1, normalise=True)
     return Conditioning(tokens=tokens)
 
 
@@ -45,9 +70,12 @@ FAMILY = Family(
     layouts=LAYOUTS,
     config_from=config_from,
     facts=facts,
-    build=build_part,
-    tokenizer=_tokenizer,
-    encoders=("text_encoder",),
+    build=build,
+    tokenizers=_tokenizers,
+    encoders=(TEXT,),
     encode=_encode,
-    network=plain_network,
+    network=conditioned_network,
+    writing=Writing(
+        files=lambda config: folder_files(config, LATENT), markers=lambda config: markers(config.prediction)
+    ),
 )

@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
-from pinxit.models.common.measured import clip_config, unet_config, vae_config
+from pinxit.models.common.measured import unet_config, vae_config
 from pinxit.models.common.prediction import Kind, Prediction, find_prediction
+from pinxit.models.common.sd2_line import HEAD_WIDTH, text_config
 from pinxit.weights.arrays import read_array
 from pinxit.weights.identify import Match
-
-HEAD_WIDTH = 64
-PAD_ID = 0
-TEXT_LAYER = 23
-"""The hidden state that conditions the U-Net: the last but one of 24 layers, the last where a folder keeps only 23."""
 
 Variant: TypeAlias = Literal["base", "depth", "inpainting"]
 VARIANTS: dict[int, Variant] = {4: "base", 5: "depth", 9: "inpainting"}
@@ -44,7 +40,7 @@ def config_from(match: Match) -> Sd2Config:
         variant=variant,
         unet=unet,
         vae=vae_config(match),
-        text_encoder=clip_config(match, activation="gelu", pad_id=PAD_ID),
+        text_encoder=text_config(match),
         prediction=find_prediction(match, fallback=lambda: _from_weights(match, variant)),
     )
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from pinxit.models.common.layouts import (
-    CLIP_HF,
-    CLIP_OPEN,
     FOLDER_DROPS,
     SINGLE_DROPS,
     UNET_AVERAGE,
@@ -14,15 +12,16 @@ from pinxit.models.common.layouts import (
     VAE_SINGLE,
     text_folder,
 )
-from pinxit.weights.layout import Drop, Layout, Part, Place, ShapeFact, SizeFact
+from pinxit.models.common.sd2_line import LATENT_OUT, LINEAR, NO_CLASSES, NO_PROJECTION, NO_SIZES, TEXT_SINGLE
+from pinxit.weights.layout import Drop, Layout, Part, ShapeFact
 
 FACTS = (
-    ShapeFact("unet", "middle_block.1.proj_in.weight", None, (2,), "axes of the attention's projection"),
+    LINEAR,
     ShapeFact("unet", "input_blocks.0.0.weight", 1, (4, 5, 9), "input channels"),
-    ShapeFact("unet", "out.2.weight", 0, (4,), "output channels"),
-    SizeFact("unet", "added", (0,), "size embeddings"),
-    SizeFact("unet", "projected", (0,), "projected class embeddings"),
-    SizeFact("unet", "classes", (0,), "class embeddings"),
+    LATENT_OUT,
+    NO_SIZES,
+    NO_PROJECTION,
+    NO_CLASSES,
 )
 
 SINGLE_FILE = Layout(
@@ -31,14 +30,7 @@ SINGLE_FILE = Layout(
     parts=(
         Part(component="unet", places=UNET_SINGLE, required=True),
         Part(component="vae", places=VAE_SINGLE),
-        Part(
-            component="text_encoder",
-            places=(
-                Place(prefix="cond_stage_model.model.", table=CLIP_OPEN),
-                Place(prefix="conditioner.embedders.0.model.", table=CLIP_OPEN),
-                Place(prefix="cond_stage_model.transformer.", table=CLIP_HF),
-            ),
-        ),
+        Part(component="text_encoder", places=TEXT_SINGLE),
         Part(component="unet_average", places=UNET_AVERAGE, like="unet"),
     ),
     drops=(*SINGLE_DROPS, Drop("depth_model.*", "belongs to the depth annotator")),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pinxit.sampling.denoiser import Denoiser
 from pinxit.sampling.noise import NoiseSource
-from pinxit.sampling.process import NoiseProcess, ancestral
+from pinxit.sampling.process import NoiseProcess
 from pinxit.sampling.samplers.common import mean, slope_of
 from pinxit.sampling.samplers.spec import SamplerOptions, Step, sampler
 from pinxit.schema.errors import BadInput
@@ -61,19 +61,21 @@ def _ends(sigmas: Sequence[float]) -> tuple[float, float]:
     return -math.log(sigmas[0]), -math.log(low)
 
 
-def _noised(t: float, there: float, end: float, eta: float) -> tuple[float, float]:
-    """(where to step, how much noise to add) for an ancestral step from t to `there`, never past `end`."""
+def _noised(process: NoiseProcess, t: float, there: float, end: float, eta: float) -> tuple[float, float, float]:
+    """(where to step, its scale, how much noise to add) for an ancestral step from t to `there`, never past `end`."""
     if eta == 0:
-        return there, 0.0
-    down, _ = ancestral(math.exp(-t), math.exp(-there), eta)
-    landed = min(end, -math.log(down)) if down > 0 else end
-    return landed, math.sqrt(max(math.exp(-2 * there) - math.exp(-2 * landed), 0.0))
+        return there, 1.0, 0.0
+    level = math.exp(-there)
+    down, _ = process.split(math.exp(-t), level, eta)
+    lands, _ = process.landing(level, down)
+    lands = max(lands, math.exp(-end))
+    scale = process.alpha(level) / process.alpha(lands)
+    return -math.log(lands), scale, math.sqrt(max(level**2 - (scale * lands) ** 2, 0.0))
 
 
 @sampler(
     "dpm_fast",
     title="DPM fast",
-    aliases=("k_dpm_fast", "sample_dpm_fast"),
     options=SamplerOptions(eta=0.0),
     order=3,
 )
@@ -89,25 +91,23 @@ def dpm_fast(
 
     Of the schedule it takes the ends alone, and it stops at the last level above 0.
     """
-    del process
     start, end = _ends(sigmas)
     calls = len(sigmas) - 1
     strides = calls // 3 + 1
     orders = [3] * (strides - 2) + [2, 1] if calls % 3 == 0 else [3] * (strides - 1) + [calls % 3]
     times = [start + (end - start) * i / strides for i in range(strides + 1)]
     for index, ((t, there), order) in enumerate(zip(pairwise(times), orders, strict=True)):
-        landed, up = _noised(t, there, end, options.eta)
+        landed, scale, up = _noised(process, t, there, end, options.eta)
         stages = _Stages(denoise, x, t, landed, index)
-        x = (stages.first, stages.second, stages.third)[order - 1]()
+        x = scale * (stages.first, stages.second, stages.third)[order - 1]()
         if up > 0:
-            x = x + options.s_noise * up * noise.between(index, math.exp(-t), math.exp(-there))
+            x = x + options.s_noise * up * noise.draw(index)
         yield Step(index, math.exp(-there), x, stages.clean)
 
 
 @sampler(
     "dpm_adaptive",
     title="DPM adaptive",
-    aliases=("k_dpm_ad", "k_dpm_adaptive", "sample_dpm_adaptive"),
     options=SamplerOptions(eta=0.0, order=3),
     order=3,
     calls=3,
@@ -127,7 +127,6 @@ def dpm_adaptive(
     is a Step, also one that was taken back. Steps depend on the picture, so a batch would couple its images: raises
     BadInput for more than one.
     """
-    del process
     images = getattr(x, "shape", (1,))[0]
     if images != 1:
         raise BadInput(
@@ -136,11 +135,11 @@ def dpm_adaptive(
             field="sampler",
         )
     t, end = _ends(sigmas)
-    length, before, index = options.first_step, x, 0
+    length, before, index, accepted = options.first_step, x, 0, 0
     exponent = 1 / (1.5 if options.eta > 0 else options.order)
     while t < end - 1e-5:
         there = min(end, t + length)
-        landed, up = _noised(t, there, end, options.eta)
+        landed, scale, up = _noised(process, t, there, end, options.eta)
         stages = _Stages(denoise, x, t, landed, index)
         low = stages.second(1 / 3) if options.order == 3 else stages.first()
         high = stages.third() if options.order == 3 else stages.second()
@@ -148,10 +147,10 @@ def dpm_adaptive(
         # An integral controller with Soederlind's smooth limiter, 1 + atan(factor - 1).
         factor = 1 + math.atan((1 / (error + 1e-8)) ** exponent - 1)
         if factor >= ACCEPTED:
-            before, x = low, high
+            before, x = low, scale * high
             if up > 0:
-                x = x + options.s_noise * up * noise.between(index, math.exp(-t), math.exp(-there))
-            t = there
+                x = x + options.s_noise * up * noise.draw(accepted)
+            t, accepted = there, accepted + 1
         length *= factor
         yield Step(index, math.exp(-t), x, stages.clean)
         index += 1

@@ -30,7 +30,6 @@ def midpoint_step(denoise: Denoiser, x: Tensor, clean: Tensor, here: float, ther
 @sampler(
     "dpm_2",
     title="DPM2",
-    aliases=("k_dpm_2", "kdpm_2", "kdpm_2_k", "dpm2", "sample_dpm_2", "KDPM2DiscreteScheduler"),
     order=2,
     calls=2,
     schedule="karras",
@@ -55,15 +54,6 @@ def dpm_2(
 @sampler(
     "dpm_2_ancestral",
     title="DPM2 a",
-    aliases=(
-        "k_dpm_2_a",
-        "k_dpm_2_ancestral",
-        "kdpm_2_a",
-        "kdpm_2_a_k",
-        "dpm2_a",
-        "sample_dpm_2_ancestral",
-        "KDPM2AncestralDiscreteScheduler",
-    ),
     order=2,
     calls=2,
     uses_noise=True,

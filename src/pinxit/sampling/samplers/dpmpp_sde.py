@@ -34,7 +34,6 @@ def fresh(process: NoiseProcess, here: float, there: float, eta: float) -> float
 @sampler(
     "dpmpp_sde",
     title="DPM++ SDE",
-    aliases=("k_dpmpp_sde", "dpmpp_sde_k", "dpmpp_sde_gpu", "sample_dpmpp_sde", "DPMSolverSDEScheduler"),
     order=2,
     calls=2,
     uses_noise=True,
@@ -72,7 +71,6 @@ def dpmpp_sde(
 @sampler(
     "dpmpp_2m_sde",
     title="DPM++ 2M SDE",
-    aliases=("k_dpmpp_2m_sde", "dpmpp_2m_sde_k", "dpmpp_2m_sde_gpu", "sample_dpmpp_2m_sde", "dpm++2m_sde"),
     order=2,
     uses_noise=True,
     schedule="exponential",
@@ -80,7 +78,6 @@ def dpmpp_sde(
 @sampler(
     "dpmpp_2m_sde_heun",
     title="DPM++ 2M SDE Heun",
-    aliases=("k_dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu"),
     options=SamplerOptions(solver="heun"),
     order=2,
     uses_noise=True,
@@ -120,7 +117,6 @@ def dpmpp_2m_sde(
 @sampler(
     "dpmpp_3m_sde",
     title="DPM++ 3M SDE",
-    aliases=("k_dpmpp_3m_sde", "dpmpp_3m_sde_gpu", "sample_dpmpp_3m_sde"),
     order=3,
     uses_noise=True,
     schedule="exponential",
@@ -129,7 +125,6 @@ def dpmpp_2m_sde(
 @sampler(
     "dpmpp_3m",
     title="DPM++ 3M",
-    aliases=("dpmpp_3m_k", "k_dpmpp_3m"),
     options=SamplerOptions(eta=0.0),
     order=3,
     schedule="karras",

@@ -27,7 +27,9 @@ def scaler(ratio: float) -> float:
     return ratio * (math.exp(ratio**0.3) + 10)
 
 
-@sampler("er_sde", title="ER SDE", aliases=("er_sde_k",), options=SamplerOptions(order=3), order=3, uses_noise=True)
+@sampler("er_sde", title="ER SDE", options=SamplerOptions(order=3), order=3, uses_noise=True)
+@sampler("er_sde_2", title="ER SDE 2", options=SamplerOptions(order=2), order=2, uses_noise=True)
+@sampler("er_sde_1", title="ER SDE 1", options=SamplerOptions(order=1), uses_noise=True)
 def er_sde(
     denoise: Denoiser,
     x: Tensor,

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 @sampler(
     "euler",
     title="Euler",
-    aliases=("k_euler", "euler_k", "sample_euler", "EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"),
 )
 def euler(
     denoise: Denoiser,
@@ -42,20 +41,17 @@ def euler(
 @sampler(
     "euler_ancestral",
     title="Euler a",
-    aliases=("euler_a", "k_euler_a", "k_euler_ancestral", "sample_euler_ancestral", "EulerAncestralDiscreteScheduler"),
     uses_noise=True,
 )
 @sampler(
     "ddim",
     title="DDIM",
-    aliases=("DDIMScheduler", "ddim_trailing", "k_ddim"),
     options=SamplerOptions(eta=0.0),
     summary="The deterministic implicit model; eta above 0 adds its noise (Song et al. 2020, eq. 12).",
 )
 @sampler(
     "ddpm",
     title="DDPM",
-    aliases=("DDPMScheduler", "k_ddpm"),
     uses_noise=True,
     summary="The reverse of the training process itself (Ho et al. 2020, algorithm 2).",
 )
@@ -85,14 +81,12 @@ def euler_ancestral(
 @sampler(
     "euler_ancestral_cfg_pp",
     title="Euler a CFG++",
-    aliases=("euler_a_cfg_pp",),
     needs_uncond=True,
     uses_noise=True,
 )
 @sampler(
     "euler_cfg_pp",
     title="Euler CFG++",
-    aliases=("DDIM CFG++", "ddim_cfgpp", "k_euler_cfg_pp"),
     needs_uncond=True,
     options=SamplerOptions(eta=0.0),
     summary="Euler that returns along the unconditional noise, for guidance scales near 1 (Chung et al. 2024).",
@@ -129,7 +123,6 @@ def unconditional(uncond: Tensor | None, clean: Tensor) -> Tensor:
 @sampler(
     "lcm",
     title="LCM",
-    aliases=("k_lcm", "LCMScheduler", "FlowMatchLCMScheduler"),
     uses_noise=True,
     schedule="sgm_uniform",
 )
@@ -151,7 +144,6 @@ def lcm(
 @sampler(
     "tcd",
     title="TCD",
-    aliases=("TCDScheduler", "k_tcd"),
     options=SamplerOptions(eta=0.3),
     uses_noise=True,
     schedule="sgm_uniform",

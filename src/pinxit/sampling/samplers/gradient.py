@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@sampler("gradient_estimation", title="Gradient Estimation", aliases=("euler_ge", "GE"), order=2)
+@sampler("gradient_estimation", title="Gradient Estimation", order=2)
 def gradient_estimation(
     denoise: Denoiser,
     x: Tensor,

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 @sampler(
     "heun",
     title="Heun",
-    aliases=("k_heun", "heun_k", "sample_heun", "HeunDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"),
     order=2,
     calls=2,
 )
@@ -48,7 +47,7 @@ def heun_step(denoise: Denoiser, x: Tensor, clean: Tensor, here: float, there: f
     return x + (there - here) * ((slope + corrected) / 2)
 
 
-@sampler("heunpp2", title="HeunPP2", aliases=("HeunPP2", "Heun++"), order=3, calls=3)
+@sampler("heunpp2", title="HeunPP2", order=3, calls=3)
 def heunpp2(
     denoise: Denoiser,
     x: Tensor,

@@ -112,7 +112,6 @@ def multistep(
 @sampler(
     "lms",
     title="LMS",
-    aliases=("k_lms", "lms_k", "sample_lms", "LMSDiscreteScheduler"),
     options=SamplerOptions(order=4),
     order=4,
 )
@@ -129,7 +128,7 @@ def lms(
     return multistep(denoise, x, sigmas, options, adams_bashforth, jump=options.dialect == "comfyui")
 
 
-@sampler("ipndm", title="iPNDM", aliases=("IPNDM", "IPNDMScheduler"), options=SamplerOptions(order=4), order=4)
+@sampler("ipndm", title="iPNDM", options=SamplerOptions(order=4), order=4)
 def ipndm(
     denoise: Denoiser,
     x: Tensor,
@@ -143,7 +142,7 @@ def ipndm(
     return multistep(denoise, x, sigmas, options, equal_steps, jump=True)
 
 
-@sampler("ipndm_v", title="iPNDM v", aliases=("IPNDM_V",), options=SamplerOptions(order=4), order=4)
+@sampler("ipndm_v", title="iPNDM v", options=SamplerOptions(order=4), order=4)
 def ipndm_v(
     denoise: Denoiser,
     x: Tensor,
@@ -160,7 +159,6 @@ def ipndm_v(
 @sampler(
     "deis",
     title="DEIS",
-    aliases=("deis_k", "DEISMultistepScheduler"),
     options=SamplerOptions(order=3),
     order=3,
 )

@@ -50,7 +50,7 @@ def _mixed(outputs: Sequence[Tensor]) -> Tensor:
     return total
 
 
-@sampler("plms", title="PLMS", aliases=("k_plms", "pndm", "PNDM"), order=4, options=SamplerOptions(order=4))
+@sampler("plms", title="PLMS", order=4, options=SamplerOptions(order=4))
 def plms(
     denoise: Denoiser,
     x: Tensor,
@@ -78,7 +78,6 @@ RUNGE_KUTTA_STEPS = 3
 @sampler(
     "pndm_prk",
     title="PNDM (Runge-Kutta start)",
-    aliases=("PNDMScheduler",),
     order=4,
     options=SamplerOptions(order=4),
 )
@@ -99,7 +98,7 @@ def pndm_prk(
         past = [first, *past][: options.order]
         mixed = _mixed(past)
         if index < RUNGE_KUTTA_STEPS and there > 0:
-            middle = process.sigma((process.timestep(here) + process.timestep(there)) / 2)
+            middle = process.between(here, there)
             second = network.at(network.move(x, first, here, middle), middle, index)
             third = network.at(network.move(x, second, here, middle), middle, index)
             fourth = network.at(network.move(x, third, here, there), there, index)

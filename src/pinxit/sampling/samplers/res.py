@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@sampler("res_multistep", title="RES Multistep", aliases=("RES",), options=SamplerOptions(eta=0.0), order=2)
+@sampler("res_multistep", title="RES Multistep", options=SamplerOptions(eta=0.0), order=2)
 @sampler("res_multistep_ancestral", title="RES Multistep a", order=2, uses_noise=True)
 def res_multistep(
     denoise: Denoiser,
@@ -34,6 +34,31 @@ def res_multistep(
         return Prediction(denoise(x, sigma, index).clean)
 
     return _multistep(alone, x, sigmas, process, noise, options)
+
+
+@sampler("res_2s", title="RES 2S", order=2, calls=2)
+def res_2s(
+    denoise: Denoiser,
+    x: Tensor,
+    sigmas: Sequence[float],
+    process: NoiseProcess,
+    noise: NoiseSource,
+    options: SamplerOptions,
+) -> Iterator[Step]:
+    """A two-stage exponential integrator in -log(sigma), the stage at a share r of the step (eq. 27). Options: r."""
+    del noise
+    for index, (here, there) in enumerate(pairwise(sigmas)):
+        clean = denoise(x, here, index).clean
+        if there == 0:
+            x = clean
+        else:
+            h = math.log(here / there)
+            middle = here * math.exp(-options.r * h)
+            inner = process.move(x, clean, here, middle, middle)
+            second = denoise(inner, middle, index).clean
+            weight = phi(2, h) / options.r
+            x = there / here * x + h * ((phi(1, h) - weight) * clean + weight * second)
+        yield Step(index, there, x, clean)
 
 
 @sampler(

@@ -26,7 +26,6 @@ STOCHASTIC = (0.2, 0.8)
 @sampler(
     "sa_solver",
     title="SA Solver",
-    aliases=("SASolverScheduler",),
     options=SamplerOptions(order=3),
     order=3,
     uses_noise=True,

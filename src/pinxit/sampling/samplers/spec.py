@@ -11,6 +11,7 @@ from pinxit.sampling.denoiser import Denoiser
 from pinxit.sampling.dialect import Dialect
 from pinxit.sampling.noise import NoiseSource
 from pinxit.sampling.process import NoiseProcess
+from pinxit.schema.methods import sampler_aliases
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,7 +65,7 @@ class SamplerOptions:
     """Whether an Adams solver takes the short form of its second order."""
     variance: Literal["small", "large"] = "small"
     """Which of the two variances of Ho et al. 2020, section 3.2, ancestral noise has."""
-    dialect: Dialect = "native"
+    dialect: Dialect = "pinxit"
 
 
 Sampler = Callable[[Denoiser, "Tensor", Sequence[float], NoiseProcess, NoiseSource, SamplerOptions], Iterator[Step]]
@@ -115,14 +116,14 @@ def sampler(
 ) -> Callable[[F], F]:
     """Attach a SamplerSpec to a generator function, which may carry several: the same formula, other defaults.
 
-    The title is an alias too.
+    The title is an alias too, and so are other programs' names of built-in samplers, which `schema.methods` lists.
     """
 
     def attach(function: F) -> F:
         spec = SamplerSpec(
             name=name,
             title=title,
-            aliases=tuple(dict.fromkeys((title, *aliases))),
+            aliases=tuple(dict.fromkeys((title, *sampler_aliases(name), *aliases))),
             run=function,
             options=options or SamplerOptions(),
             order=order,

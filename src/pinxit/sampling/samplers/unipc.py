@@ -36,7 +36,6 @@ class _Known:
 @sampler(
     "uni_pc",
     title="UniPC",
-    aliases=("unipc", "UniPC BH1", "unipc_k", "uni_pc_bh1"),
     options=SamplerOptions(order=3, solver="bh1"),
     order=3,
     discard_next_to_last=True,
@@ -44,7 +43,6 @@ class _Known:
 @sampler(
     "uni_pc_bh2",
     title="UniPC BH2",
-    aliases=("unipc_bh2", "UniPCMultistepScheduler"),
     options=SamplerOptions(order=3, solver="bh2"),
     order=3,
     discard_next_to_last=True,

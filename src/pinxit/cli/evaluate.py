@@ -1,0 +1,207 @@
+"""`pinxit evaluate`: score a model by what its pictures show, alone or beside another on the same prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pinxit.cli.commands import Command, OpenStudio, Studio
+from pinxit.cli.numbers import whole
+from pinxit.cli.parser import Arguments, Flag, Operand
+from pinxit.cli.running import RUN_FLAGS, adopt_model, error_of, stoppable
+from pinxit.cli.terminal import Terminal
+from pinxit.cli.watching import counter
+from pinxit.schema.errors import BadModelFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PIL import Image
+
+    from pinxit.evaluate.asks import Ask
+    from pinxit.evaluate.references import References
+    from pinxit.evaluate.report import Comparison, Report
+    from pinxit.evaluate.run import Painted
+
+PICTURES = 240
+QUICK_PICTURES = 60
+PASSED = 0.9
+"""The least share of things in real pictures that a judge must find."""
+
+
+def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> int:
+    """Evaluate; with `--check` only the judge is examined, and the exit code is 1 when it fails."""
+    from pinxit.evaluate.references import SHIPPED, References
+
+    folder = arguments.value("judges")
+    references = References(Path(folder).expanduser() if folder else SHIPPED)
+    if arguments.on("check"):
+        return _examine(references, terminal)
+    from pinxit.evaluate.report import compare
+
+    count = whole(arguments, "pictures", terminal) or (QUICK_PICTURES if arguments.on("quick") else PICTURES)
+    seed = whole(arguments, "seed", terminal, least=0) or 0
+    studio = open_studio()
+    names = [arguments.operands.get("MODEL") or None, *([other] if (other := arguments.value("against")) else [])]
+    asks = _asks(names[0], studio, references, count, seed)
+    told: list[tuple[Report, Painted]] = []
+    with stoppable(terminal) as stop:
+        for name in names:
+            told.append(_evaluated(name, asks, studio, references, terminal, stop))
+    found = compare(*told[0], *told[1], references) if len(told) > 1 else None
+    _tell([report for report, _ in told], found, terminal)
+    return 0
+
+
+def _asks(name: str | None, studio: Studio, references: References, count: int, seed: int) -> list[Ask]:
+    """The asks of the first model's own domain; a foreign model gets those of the built-in one."""
+    from pinxit.evaluate.asks import domain_of, make_asks
+
+    domain = domain_of(studio.model_path(_resolved(name, studio))) or references.domain
+    return make_asks(domain, count, seed=seed)
+
+
+def _resolved(name: str | None, studio: Studio) -> str | None:
+    from pinxit.schema.request import GenerationRequest
+
+    return adopt_model(GenerationRequest(model=name), studio).model
+
+
+def _evaluated(
+    name: str | None,
+    asks: Sequence[Ask],
+    studio: Studio,
+    references: References,
+    terminal: Terminal,
+    stop: Callable[[], bool],
+) -> tuple[Report, Painted]:
+    from pinxit.evaluate.asks import domain_of
+    from pinxit.evaluate.report import make_report
+    from pinxit.evaluate.run import paint_all
+
+    model = _resolved(name, studio)
+    shown = model or terminal.say("check.model")
+    with counter(terminal, shown) as watch:
+        painted = paint_all(asks, lambda ask: _paint(ask, model, studio, stop), references, watch)
+    return make_report(shown, painted, references, domain_of(studio.model_path(model))), painted
+
+
+def _paint(ask: Ask, model: str | None, studio: Studio, stop: Callable[[], bool]) -> Image.Image:
+    from pinxit.schema.events import Failed, ImageReady
+    from pinxit.schema.request import GenerationRequest
+
+    request = GenerationRequest(prompt=ask.prompt, seed=ask.seed, model=model)
+    picture: Image.Image | None = None
+    for event in studio.paint(request, {}, stop=stop):
+        if isinstance(event, Failed):
+            raise error_of(event)
+        if isinstance(event, ImageReady):
+            picture = event.image
+    if picture is None:
+        raise BadModelFile("The model painted nothing.", hint="Look at it with `pinxit models inspect`.")
+    return picture
+
+
+def _examine(references: References, terminal: Terminal) -> int:
+    """Mark the judge on real pictures, the same pictures with their facts exchanged, and noise."""
+    import torch
+
+    from pinxit.evaluate.references import marks
+
+    pictures, facts = references.exam
+    noise = torch.randint(0, 256, pictures.shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    exchanged = facts[1:] + facts[:1]
+    rows = {
+        "real": marks(references.judge, pictures, facts),
+        "shuffled": marks(references.judge, pictures, exchanged),
+        "noise": marks(references.judge, noise, facts),
+    }
+    shares = {name: {task: right / count for task, (right, count) in found.items()} for name, found in rows.items()}
+    passed = shares["real"]["single_object"] >= PASSED and all(
+        shares[name]["single_object"] <= 1 - PASSED for name in ("shuffled", "noise")
+    )
+    if terminal.json:
+        terminal.send({"event": "examined", "passed": passed, **shares})
+    else:
+        _table(terminal, {terminal.say(f"evaluate.{name}"): row for name, row in shares.items()})
+        terminal.result(terminal.say("evaluate.passed" if passed else "evaluate.failed"))
+    return 0 if passed else 1
+
+
+def _tell(reports: Sequence[Report], found: Comparison | None, terminal: Terminal) -> None:
+    if terminal.json:
+        first, *others = (report.to_json() for report in reports)
+        against = {"against": others[0], "comparison": found.to_json()} if others and found else {}
+        terminal.send({"event": "evaluated", **first, **against})
+        return
+    for report in reports:
+        _show(report, terminal)
+    if found is not None:
+        terminal.result(terminal.say("evaluate.comparison", first=found.first, second=found.second))
+        for task, (change, (low, high)) in found.differences.items():
+            terminal.result(f"  {_task(task, terminal)}  {100 * change:+.1f}  [{100 * low:+.1f}, {100 * high:+.1f}]")
+
+
+def _show(report: Report, terminal: Terminal) -> None:
+    say = terminal.say
+    terminal.result(say("evaluate.heading", model=report.model, count=report.pictures))
+    if report.domain is None:
+        terminal.result(say("evaluate.foreign"))
+    rows: dict[str, Mapping[str, float]] = {}
+    for title, scores in (
+        ("evaluate.share", report.tasks),
+        *((f"evaluate.{name}", scores) for name, scores in report.languages.items()),
+        ("evaluate.ceiling", {task: report.ceilings[task] for task in report.tasks if task in report.ceilings}),
+        ("evaluate.shuffled", report.shuffled),
+        ("evaluate.noise", report.noise),
+    ):
+        rows[say(title)] = {task: score.share for task, score in scores.items()}
+    _table(terminal, rows)
+    for group, facts in report.retrieval.items():
+        shares = {"first": f"{100 * facts['first']:.0f}", "ten": f"{100 * facts['ten']:.0f}"}
+        terminal.result(say("evaluate.retrieval", group=say(f"evaluate.{group}"), cells=int(facts["cells"]), **shares))
+    for key, values in (
+        ("distances", report.distances),
+        ("copying", report.copying),
+        ("statistics", report.statistics),
+    ):
+        if values:
+            listed = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+            terminal.result(f"{say(f'evaluate.{key}')}: {listed}")
+
+
+def _table(terminal: Terminal, rows: Mapping[str, Mapping[str, float]]) -> None:
+    """Shares in percent: a line for every task, a column for every row of `rows`."""
+    from pinxit.cli.help import columns
+
+    tasks = list(dict.fromkeys(task for row in rows.values() for task in row))
+    names = {task: _task(task, terminal) for task in tasks}
+    wide = max(columns(name) for name in names.values())
+    titles = [" " * (10 - columns(title)) + title for title in rows]
+    terminal.result(" " * wide + "  " + "  ".join(titles))
+    for task, name in names.items():
+        cells = "  ".join(f"{100 * row[task]:>8.1f} %" if task in row else " " * 9 + "-" for row in rows.values())
+        terminal.result(name + " " * (wide - columns(name)) + "  " + cells)
+
+
+def _task(task: str, terminal: Terminal) -> str:
+    return terminal.say(f"evaluate.task.{task}")
+
+
+COMMAND = Command(
+    name="evaluate",
+    about="about.evaluate",
+    run=run,
+    operands=(Operand(name="MODEL", text="operand.evaluated", required=False),),
+    flags=(
+        Flag(name="against", text="flag.against", metavar="MODEL"),
+        Flag(name="pictures", text="flag.pictures", metavar="N", default=str(PICTURES)),
+        Flag(name="quick", text="flag.quick"),
+        Flag(name="seed", text="flag.first-seed", metavar="N", default="0"),
+        Flag(name="judges", text="flag.judges", metavar="FOLDER"),
+        Flag(name="check", text="flag.check"),
+        *RUN_FLAGS,
+    ),
+    examples=("pinxit evaluate --quick", "pinxit evaluate ~/models/new --against ~/models/old --json"),
+)

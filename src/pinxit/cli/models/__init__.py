@@ -1,0 +1,1 @@
+"""`pinxit models ...`: one file per command, loaded when it is called."""

@@ -1,0 +1,1 @@
+"""Image encoders of CLIP by themselves."""

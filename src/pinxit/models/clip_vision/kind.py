@@ -1,0 +1,28 @@
+"""Image encoders of CLIP (Radford et al. 2021) by themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pinxit.models.clip_vision.config import VisionFile, config_from
+from pinxit.models.clip_vision.layout import LAYOUTS
+from pinxit.models.kinds import Kind
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def _build(config: VisionFile) -> nn.Module:
+    from pinxit.models.common.clip_vision import ClipVision
+
+    return ClipVision(config.network)
+
+
+KIND = Kind(
+    name="clip-vision",
+    title="CLIP image encoder",
+    hint="It sees pictures for IP-Adapters and for models that vary them; it is no model by itself.",
+    layouts=LAYOUTS,
+    config_from=config_from,
+    build=_build,
+)

@@ -1,0 +1,1 @@
+"""ControlNets: copies of a U-Net's way down that follow a picture."""

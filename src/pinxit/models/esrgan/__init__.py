@@ -1,0 +1,1 @@
+"""ESRGAN's upscalers."""

@@ -1,0 +1,1 @@
+"""IP-Adapters: prompts that are pictures."""

@@ -1,0 +1,77 @@
+"""A tiny autoencoder's configuration, off its shapes. Its latents are scaled already, as the U-Net sees them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import cast
+
+from pinxit.models.contract import LatentSpec
+from pinxit.models.kinds import About
+from pinxit.schema.errors import BadModelFile
+from pinxit.weights.identify import Match, PartMatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownTiny:
+    """A tiny autoencoder that people have: the families whose latents it knows, and what its files are called."""
+
+    variant: str
+    bases: tuple[str, ...]
+    channels: int
+    names: str
+
+
+KNOWN = (
+    KnownTiny(variant="taesd", bases=("sd1", "sd2"), channels=4, names=r"taesd(_|-|\W|$)|tae-?sd[12]?(\W|_|$)"),
+    KnownTiny(variant="taesdxl", bases=("sdxl", "refiner"), channels=4, names=r"xl"),
+    KnownTiny(variant="taesd3", bases=("sd3",), channels=16, names=r"sd-?3"),
+    KnownTiny(variant="taef1", bases=(), channels=16, names=r"taef1|flux"),
+)
+"""The first with the same number of latent channels is the one that is assumed where no name tells them apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TinyConfig:
+    """One tiny autoencoder. `encoder` and `decoder` count the blocks of each level; empty where that half lacks."""
+
+    about: About
+    latent: LatentSpec
+    channels: int
+    encoder: tuple[int, ...]
+    decoder: tuple[int, ...]
+    assumed: bool
+
+
+def config_from(match: Match) -> TinyConfig:
+    """The configuration of a tiny autoencoder. Raises BadModelFile where its sizes contradict each other."""
+    part = match.part("taesd")
+    encoder, decoder = (cast(tuple[int, ...], part.sizes[f"{half}_blocks"]) for half in ("enc", "dec"))
+    if encoder and decoder and len(encoder) != len(decoder):
+        raise BadModelFile(
+            f"The tiny autoencoder halves {len(encoder) - 1} times and doubles {len(decoder) - 1} times."
+        )
+    seen = {_latent_channels(part, half) for half in ("encodes", "decodes") if part.sizes[half]}
+    if len(seen) != 1:
+        raise BadModelFile(f"The halves of the tiny autoencoder have latents of {sorted(seen)} channels.")
+    z = seen.pop()
+    alike = [known for known in KNOWN if known.channels == z]
+    named = [known for known in alike if re.search(known.names, match.header.path.name, re.IGNORECASE)]
+    known = (named if len(named) == 1 else alike or [None])[0]
+    said = "the file's name says so" if len(named) == 1 else "unknown, assuming it"
+    halves = " and ".join(name for name, blocks in (("encoder", encoder), ("decoder", decoder)) if blocks)
+    evidence = (f"{halves} of latents of {z} channels", f"{known.variant}: {said}" if known else "unknown latents")
+    return TinyConfig(
+        about=About(bases=known.bases if known else (), variant=known.variant if known else "", evidence=evidence),
+        latent=LatentSpec(channels=z, downscale=2 ** (len(decoder or encoder) - 1)),
+        channels=part.dim("decoder.1.weight" if decoder else "encoder.0.weight", 0),
+        encoder=encoder,
+        decoder=decoder,
+        assumed=len(named) != 1,
+    )
+
+
+def _latent_channels(part: PartMatch, half: str) -> int:
+    if half == "decodes":
+        return part.dim("decoder.1.weight", 1)
+    return part.dim(f"encoder.{cast(tuple[int, ...], part.sizes['enc_conv'])[-1]}.weight", 0)

@@ -1,0 +1,1 @@
+"""Autoencoders by themselves, to be used in place of a model's own."""

@@ -1,0 +1,289 @@
+"""What the tensors of a file are: a family's checkpoint, a kind of network file, or what they merely look like."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pinxit.engine.catalog import Catalog
+from pinxit.models.contract import AnyFamily, Facts
+from pinxit.models.kinds import find_kind
+from pinxit.schema.errors import ModelError
+from pinxit.studio.inspect.inspection import Component
+from pinxit.studio.inspect.known import LANGUAGE_MODELS, LanguageModel
+from pinxit.studio.inspect.metadata import cleaned
+from pinxit.studio.inspect.words import TEXTS, Note, note, plain
+from pinxit.weights.header import Header, TensorInfo
+from pinxit.weights.identify import Match, identify, match_layout
+from pinxit.weights.looks import looks_like
+
+PREDICTIONS: Mapping[str, str] = {"velocity": "v-prediction"}
+"""The field's words where ours differ."""
+
+KINDS: Mapping[str, str] = {"esrgan": "upscaler", "clip-text": "text-encoder", "t5": "text-encoder"}
+"""What we call a kind where its name is that of one sort of such networks."""
+
+LOOKS: tuple[tuple[str, str], ...] = (
+    (r"LoRA|DoRA|LyCORIS|OFT|IA3", "lora"),
+    (r"IP-Adapter", "ip-adapter"),
+    (r"ControlNet|Control-", "controlnet"),
+    (r"T2I-Adapter", "t2i-adapter"),
+    (r"embedding|inversion", "embedding"),
+    (r"hypernetwork", "hypernetwork"),
+    (r"upscaler", "upscaler"),
+    (r"tiny VAE|TAESD", "taesd"),
+    (r"of a diffusers folder|without its text encoder", "diffusers-part"),
+    (r"diffusers folder", "diffusers"),
+    (r"Stable Diffusion .*(model|in one file)", "checkpoint"),
+    (r"VAE", "vae"),
+    (r"T5", "text-encoder"),
+    (r"CLIP vision", "clip-vision"),
+    (r"text encoder", "text-encoder"),
+    (r"language model", "language-model"),
+    (r"\bmodel\b", "other-model"),
+    (r"without any tensors", "empty"),
+)
+"""Kinds by the nouns of `looks_like`, most particular first."""
+
+ALGORITHMS: tuple[tuple[str, str], ...] = (
+    (r"\.hada_[wt]\d", "loha"),
+    (r"\.lokr_[wt]\d", "lokr"),
+    (r"\.oft_(blocks|diag|R)", "oft"),
+    (r"\.[ab][12]\.weight$", "glora"),
+    (r"\.on_input$", "ia3"),
+    (r"\.(dora_scale|lora_magnitude_vector)", "dora"),
+    (r"\.lora_mid\.|resnets_\d+_conv.*\.lora_|resnets\.\d+\.conv.*\.lora_|_in_layers_2\.lora_", "locon"),
+    (r"lora", "lora"),
+)
+"""How an adapter's factors make up its change of the weights, by the suffixes of their names."""
+
+BASES: tuple[tuple[str, str], ...] = (
+    (r"refiner", "refiner"),
+    (r"xl", "sdxl"),
+    (r"sd_?3|diffusion-3|v3", "sd3"),
+    (r"sd_v2|diffusion-v?2", "sd2"),
+    (r"sd_v1|diffusion-v?1", "sd1"),
+)
+"""Families by how trainers spell them in `ss_base_model_version` and `modelspec.architecture`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What the tensors are, in the terms of `Inspection`; `facts` and `match` where a family explains the file."""
+
+    kind: str
+    title: Note
+    evidence: tuple[str, ...]
+    components: tuple[Component, ...]
+    family: AnyFamily | None = None
+    goes_with: str | None = None
+    candidates: tuple[str, ...] = ()
+    variant: str | None = None
+    prediction: str | None = None
+    facts: Facts | None = None
+    match: Match | None = None
+    missing: tuple[str, ...] = ()
+    layout: str | None = None
+    hint: str = ""
+    language_model: LanguageModel | None = None
+    scheduler: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+def identity(header: Header, catalog: Catalog) -> Identity:
+    """What `header` is. Never raises for a file that nobody knows: then it says what it looks like."""
+    reasons: list[str] = []
+    layouts = [layout for family in catalog.families for layout in family.layouts]
+    try:
+        return _family(identify(header, layouts), catalog)
+    except ModelError as error:
+        reasons.append(error.message)
+    try:
+        return _kind(header, catalog)
+    except ModelError as error:
+        reasons.append(error.message)
+    return _part(header, catalog) or _looks(header, catalog, reasons[0])
+
+
+def _part(header: Header, catalog: Catalog) -> Identity | None:
+    """The U-Net or transformer of a diffusers folder, taken out of it: as if it lay there alone."""
+    for name in sorted({family.denoiser for family in catalog.families}):
+        layouts = [layout for family in catalog.families for layout in family.layouts if layout.folder]
+        moved = replace(
+            header,
+            tensors={f"{name}/{tensor}": info for tensor, info in header.tensors.items()},
+            configs={f"{name}/{file}": values for file, values in header.configs.items()},
+        )
+        try:
+            found = _family(identify(moved, layouts), catalog)
+        except ModelError:
+            continue
+        return replace(found, kind="diffusers-part", title=note("kind.diffusers-part"))
+    return None
+
+
+def _family(match: Match, catalog: Catalog) -> Identity:
+    family = catalog.families.get(match.family)
+    config: Any = None
+    facts: Facts | None = None
+    trouble: tuple[str, ...] = ()
+    try:
+        config = family.config_from(match)
+        facts = family.facts(config)
+    except ModelError as error:
+        trouble = (f"its settings cannot be read: {error.message}",)
+    prediction, because = _prediction(facts, config)
+    kind = _kind_of(match, family)
+    optional = [part.component for part in match.layout.parts if part.component not in match.parts and not part.like]
+    return Identity(
+        kind=kind,
+        title=note(f"kind.{kind}"),
+        family=family,
+        evidence=(*because, *match.evidence, *trouble),
+        components=_components(match),
+        variant=_variant(config),
+        prediction=prediction,
+        facts=facts,
+        match=match,
+        layout="single-file" if kind == "checkpoint" else "diffusers",
+        missing=facts.absent if facts else tuple(optional),
+        scheduler=_scheduler(facts),
+    )
+
+
+def _kind_of(match: Match, family: AnyFamily) -> str:
+    """A checkpoint, a diffusers folder, or the denoiser of one under the names that it has there."""
+    if match.layout.folder:
+        return "diffusers"
+    alone = [name for name, part in match.parts.items() if part.place.table.name.startswith("diffusers")]
+    return "diffusers-part" if alone == [family.denoiser] == list(match.parts) else "checkpoint"
+
+
+def _prediction(facts: Facts | None, config: Any) -> tuple[str | None, tuple[str, ...]]:
+    """The prediction type, and the sentence that says how it is known. Where nothing says it, that is the answer."""
+    if facts is None:
+        return "unknown", ()
+    name = PREDICTIONS.get(facts.prediction, facts.prediction)
+    told = getattr(config, "prediction", None)
+    if bool(getattr(told, "assumed", False)) or facts.evidence.startswith("unknown"):
+        return f"unknown, assuming {name}", (f"prediction: {facts.evidence}",)
+    return name, (facts.evidence if facts.evidence.startswith(name) else f"{name}: {facts.evidence}",)
+
+
+def _variant(config: Any) -> str | None:
+    variant = getattr(config, "variant", None)
+    return str(variant) if variant else None
+
+
+def _scheduler(facts: Facts | None) -> dict[str, object]:
+    """What travels with the model: how it mixes noise, and what it paints with where nobody asks for anything else."""
+    if facts is None:
+        return {}
+    process, usual = facts.process, facts.defaults
+    told: dict[str, object] = {
+        "process": type(process).__name__,
+        "zero_terminal_snr": process.zero_terminal,
+        "sigma_min": process.sigma_min,
+        "sigma_max": process.sigma_max,
+    }
+    for name in ("shift", "sigma_data"):
+        if isinstance(value := getattr(process, name, None), int | float):
+            told[name] = value
+    return told | {
+        "latent_channels": facts.latent.channels,
+        "latent_scale": facts.latent.scale,
+        "latent_shift": facts.latent.shift,
+        "width": usual.width,
+        "height": usual.height,
+        "steps": usual.steps,
+        "sampler": usual.sampler,
+        "schedule": usual.schedule,
+        "guidance": usual.guidance,
+    }
+
+
+def _kind(header: Header, catalog: Catalog) -> Identity:
+    found = find_kind(header, catalog.kinds)
+    name = KINDS.get(found.kind.name, found.kind.name.replace("_", "-"))
+    about = found.about
+    return Identity(
+        kind=name,
+        title=kind_title(name, found.kind.title),
+        evidence=(*about.evidence, *found.match.evidence),
+        components=_components(found.match) or (component_of(name, header.tensors.values()),),
+        goes_with=about.bases[0] if about.bases else None,
+        candidates=about.bases[1:],
+        variant=about.variant or (_algorithm(header) if name == "lora" else None),
+        match=found.match,
+        layout=("diffusers" if found.match.layout.folder else "single-file") if found.match.parts else None,
+        hint=found.kind.hint,
+    )
+
+
+def kind_title(name: str, title: str) -> Note:
+    """The title of a kind: ours where we have words for it, else the one that it brings."""
+    return note(f"kind.{name}") if f"kind.{name}" in TEXTS else plain(title)
+
+
+def _looks(header: Header, catalog: Catalog, reason: str) -> Identity:
+    noun, hint = looks_like(header)
+    kind = next((name for pattern, name in LOOKS if re.search(pattern, noun)), "unknown")
+    shapes = header.shapes
+    layouts = [layout for family in catalog.families for layout in family.layouts]
+    near = [layout.family for layout in layouts if match_layout(header, layout, shapes)] if kind != "empty" else []
+    model = _language_model(shapes)
+    base, source = _base(header.metadata)
+    evidence = [f"it looks like {noun}"]
+    evidence += [f"its table of words has the size of {model.title}"] if model else []
+    evidence += [source] if source else []
+    return Identity(
+        kind=kind,
+        title=kind_title(kind, noun),
+        evidence=(*evidence, *([reason] if near or kind == "unknown" else [])),
+        components=(component_of("tensors", header.tensors.values()),) if header.tensors else (),
+        goes_with=base if base in catalog.families.names() else None,
+        candidates=tuple(dict.fromkeys(near)),
+        variant=model.title if model else _algorithm(header) if kind == "lora" else None,
+        hint=hint,
+        language_model=model,
+    )
+
+
+def _algorithm(header: Header) -> str | None:
+    return next((name for pattern, name in ALGORITHMS if any(re.search(pattern, key) for key in header.tensors)), None)
+
+
+def _language_model(shapes: Mapping[str, Sequence[int]]) -> LanguageModel | None:
+    return next((known for known in LANGUAGE_MODELS if tuple(shapes.get(known.table, ())) == known.shape), None)
+
+
+def _base(metadata: Mapping[str, str]) -> tuple[str | None, str]:
+    """The family that a file was trained for, by its trainer's word, and the sentence that says so."""
+    for key in ("ss_base_model_version", "modelspec.architecture"):
+        text = metadata.get(key, "")
+        for pattern, family in BASES:
+            if text and re.search(pattern, text[:200].lower()):
+                return family, f"its {key} says {cleaned(text, 80)}"
+    return None, ""
+
+
+def _components(match: Match) -> tuple[Component, ...]:
+    tensors = match.header.tensors
+    found: list[Component] = []
+    for name, part in match.parts.items():
+        names = dict.fromkeys(theirs for entry in part.entries for theirs in entry.theirs if theirs in tensors)
+        found.append(component_of(name, [tensors[theirs] for theirs in names]))
+    return tuple(found)
+
+
+def component_of(name: str, infos: Iterable[TensorInfo]) -> Component:
+    """The sums over some tensors."""
+    count, numbers, sizes = 0, 0, Counter[str]()
+    for info in infos:
+        count += 1
+        numbers += math.prod(info.shape)
+        sizes[info.dtype] += info.end - info.start
+    return Component(name=name, tensors=count, parameters=numbers, dtypes=dict(sizes))
