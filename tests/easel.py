@@ -19,7 +19,18 @@ from pinxit.plugins.manager import build_catalog
 from pinxit.schema.events import Event, ImageReady
 from pinxit.schema.request import GenerationRequest
 from pinxit.studio.library import Library
-from tests.tiny import make_pinxit, make_sd1, make_sd2, make_sd3, make_sd35, make_unclip, make_upscale2, make_upscale4
+from tests.tiny import (
+    make_pinxit,
+    make_refiner,
+    make_sd1,
+    make_sd2,
+    make_sd3,
+    make_sd35,
+    make_sdxl,
+    make_unclip,
+    make_upscale2,
+    make_upscale4,
+)
 
 ROOMY = Machine(cores=2, memory=64 * GIB, available=64 * GIB, flags=frozenset({"avx512_bf16"}))
 """A machine with plenty of memory and bfloat16, whatever the tests run on."""
@@ -86,6 +97,8 @@ class Easels:
             "upscale4": make_upscale4,
             "sd3": make_sd3,
             "sd35": make_sd35,
+            "sdxl": make_sdxl,
+            "refiner": make_refiner,
         }
         return path if path.exists() else makers[name](path)
 

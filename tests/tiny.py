@@ -25,6 +25,8 @@ from pinxit.models.sd3.family import LATENT as SD3_LATENT
 from pinxit.models.sd3.folder import folder_files as sd3_files
 from pinxit.models.sd3.layout import FOLDER as SD3_FOLDER
 from pinxit.models.sd3.layout import SINGLE_FILE as SD3_FILE
+from pinxit.models.sdxl.layout import BASE_FILE as SDXL_FILE
+from pinxit.models.sdxl.layout import REFINER_FILE
 from pinxit.models.unclip.layout import SINGLE_FILE as UNCLIP_FILE
 from pinxit.models.unclip.network import ImageNormalizer
 from pinxit.models.upscale2.config import KUNetConfig
@@ -262,4 +264,51 @@ def make_upscale2(path: Path) -> Path:
     networks = {"unet": KUNet(unet), "vae": AutoencoderKL(vae), "text_encoder": ClipText(text)}
     states = {name: seeded(network, seed).state_dict() for seed, (name, network) in enumerate(networks.items())}
     save_model(states, UPSCALE2_FILE, path, dtype=torch.float16, overwrite=True)
+    return path
+
+
+def sdxl_unet(*, levels: int, context: int, added: int) -> UNetConfig:
+    """SDXL's form: no attention at the largest size, none at the refiner's smallest; heads of half the first width."""
+    depths = (0, *(1 for _ in range(levels - 1))) if levels == 3 else (0, *(1 for _ in range(levels - 2)), 0)
+    return UNetConfig(
+        in_channels=4,
+        out_channels=4,
+        model_channels=32,
+        channel_mult=(1, 2, 2, 2)[:levels],
+        num_res_blocks=(1,) * levels,
+        transformer_depth=depths,
+        transformer_depth_middle=1,
+        transformer_depth_output=depths,
+        context_dim=context,
+        head_width=16,
+        linear_projections=True,
+        adm_in_channels=added,
+    )
+
+
+def sdxl_states(*, refiner: bool = False) -> dict[str, dict[str, Tensor]]:
+    """Random weights of an SDXL, or of its refiner, which has the second text encoder alone."""
+    text = ClipTextConfig(width=64, intermediate=64, layers=3, heads=1)
+    pooling = ClipTextConfig(width=64, intermediate=64, layers=3, heads=1, activation="gelu", projection=64, pad_id=0)
+    vae = VaeConfig(channels=32, channel_mult=(1, 1, 1, 1), num_res_blocks=1)
+    numbers, levels, context = (5, 4, 64) if refiner else (6, 3, 128)
+    networks = {
+        "unet": UNet(sdxl_unet(levels=levels, context=context, added=64 + numbers * 16)),
+        "vae": AutoencoderKL(vae),
+        "text_encoder_2": ClipText(pooling),
+        **({} if refiner else {"text_encoder": ClipText(text)}),
+    }
+    first = 10 if refiner else 0
+    return {name: seeded(network, first + at).state_dict() for at, (name, network) in enumerate(networks.items())}
+
+
+def make_sdxl(path: Path) -> Path:
+    """A random SDXL in one file, with three levels and both text encoders."""
+    save_model(sdxl_states(), SDXL_FILE, path, dtype=torch.float16, overwrite=True)
+    return path
+
+
+def make_refiner(path: Path) -> Path:
+    """A random SDXL refiner in one file, whose four levels and one text encoder are its own."""
+    save_model(sdxl_states(refiner=True), REFINER_FILE, path, dtype=torch.float16, overwrite=True)
     return path

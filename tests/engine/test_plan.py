@@ -58,7 +58,7 @@ def test_names_are_made_canonical(easels: Easels) -> None:
     [
         ({"sampler": "dpmpp_2n"}, "There is no sampler named 'dpmpp_2n'. Did you mean 'dpmpp_2"),
         ({"schedule": "karas"}, "There is no schedule named 'karas'. Did you mean 'karras'"),
-        ({"model": "sd3"}, "There is no model named 'sd3'. Did you mean 'sd"),
+        ({"model": "sd9"}, "There is no model named 'sd9'. Did you mean 'sd"),
         ({"noise": "filox"}, "There is no noise source named 'filox'. Did you mean 'philox'?"),
         ({"emphasis": "a111"}, "There is no prompt dialect named 'a111'. Did you mean 'a1111'"),
     ],

@@ -29,10 +29,10 @@ def found_in(path: Path) -> Found[Any]:
     return find_kind(read_model(path), KINDS)
 
 
-def loaded(found: Found[Any]) -> nn.Module:
-    """The network of a recognised file, with its weights."""
+def loaded(found: Found[Any], config: Any = None) -> nn.Module:
+    """The network of a recognised file, with its weights; `config` in place of the file's own where one is given."""
     with torch.device("meta"):
-        network = found.kind.network(found.config)
+        network = found.kind.network(config or found.config)
     load_into(network, found.match, found.kind.name)
     return network.eval()
 

@@ -26,7 +26,7 @@ from pinxit.weights.load import read_component
 from pinxit.weights.save import save_model
 from tests.easel import Easel, Easels, easel_for
 
-FAMILIES = ("pinxit", "sd1", "sd2", "sd3", "unclip")
+FAMILIES = ("pinxit", "sd1", "sd2", "sdxl", "sd3", "unclip")
 HELPED = ("upscale2", "upscale4")
 """Families that paint nothing from words alone."""
 every_family = pytest.mark.parametrize("family", FAMILIES)

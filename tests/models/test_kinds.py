@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pinxit.models.kinds import About, Kind, find_kind, recognised, settings_beside
+from pinxit.models.kinds import About, Kind, find_kind, identify_model, recognised, settings_beside
+from pinxit.plugins.manager import build_catalog
 from pinxit.schema.errors import ModelError, UnknownModelFormat
 from pinxit.weights.folder import read_model
 from pinxit.weights.identify import identify
@@ -80,3 +81,17 @@ def test_the_json_beside_a_network_is_found(tmp_path: Path) -> None:
     folder = tmp_path / "5"
     beside(folder / "diffusion_pytorch_model.safetensors", {"config.json": whole})
     assert settings_beside(identify(read_model(folder), [*KINDS.get("vae").layouts])).values == {"a": 1}
+
+
+def test_what_is_no_whole_model_is_told_with_its_kind() -> None:
+    catalog = build_catalog()
+    layouts = [layout for family in catalog.families for layout in family.layouts]
+    assert identify_model(header_of(manifest("sd-v1")), layouts, catalog.kinds).family == "sd1"
+    with pytest.raises(UnknownModelFormat) as told:
+        identify_model(header_of(manifest("controlnet-sd15")), layouts, catalog.kinds)
+    assert str(told.value) == (
+        "model.safetensors is no whole model; its kind: ControlNet. It guides a model with a picture; it is no model by "
+        "itself."
+    )
+    with pytest.raises(UnknownModelFormat, match="it looks like a language model"):
+        identify_model(header_of({"model.layers.0.self_attn.q_proj.weight": (4, 4)}), layouts, catalog.kinds)

@@ -12,7 +12,9 @@ import pytest
 from pluggy import PluginValidationError
 
 from pinxit.models.contract import AnyFamily
+from pinxit.models.kinds import AnyKind
 from pinxit.models.sd1.family import FAMILY as SD1
+from pinxit.models.vae.kind import KIND as VAE
 from pinxit.plugins import builtin, hookspecs
 from pinxit.plugins.hookspecs import PROJECT, hookimpl
 from pinxit.plugins.manager import build_catalog
@@ -55,6 +57,10 @@ class Plugin:
         return [replace(SD1, name="sd1-like", title="Like SD 1", layouts=(), aliases=("likeness",))]
 
     @hookimpl
+    def register_kinds(self) -> list[AnyKind]:
+        return [replace(VAE, name="vae-like", layouts=())]
+
+    @hookimpl
     def register_noises(self) -> list[NoiseSpec]:
         return [replace(NOISE_SOURCES[0], name="silence", aliases=())]
 
@@ -81,7 +87,8 @@ def test_ours_come_first_and_in_order() -> None:
     catalog = build_catalog([Plugin()])
     assert catalog.samplers.names() == (*(spec.name for spec in SAMPLERS), "mine")
     assert catalog.schedules.names() == (*(spec.name for spec in SCHEDULES), "halves")
-    assert catalog.families.names() == ("pinxit", "sd1", "sd2", "sd1-like")
+    assert catalog.families.names() == (*(family.name for family in builtin.register_families()), "sd1-like")
+    assert catalog.kinds.names() == (*(kind.name for kind in builtin.register_kinds()), "vae-like")
     assert catalog.noises.names() == (*(spec.name for spec in NOISE_SOURCES), "silence")
 
 
@@ -92,6 +99,7 @@ def test_ours_come_first_and_in_order() -> None:
         ("register_samplers", lambda: [replace(SAMPLERS[0], name="Heun", aliases=())], "sampler 'heun' is already"),
         ("register_schedules", lambda: [SCHEDULES[0]], "schedule 'karras' is already taken by 'karras'"),
         ("register_families", lambda: [SD1], "family 'sd1' is already taken by 'sd1'"),
+        ("register_kinds", lambda: [VAE], "kind 'vae' is already taken by 'vae'"),
         ("register_noises", lambda: [NOISE_SOURCES[0]], "'philox' is already taken by 'philox'"),
     ],
 )
@@ -124,7 +132,13 @@ def test_catalogues_share_nothing() -> None:
 
 
 def test_there_are_hooks() -> None:
-    assert HOOKS == ["register_families", "register_kinds", "register_samplers", "register_schedules", "register_noises"]
+    assert HOOKS == [
+        "register_families",
+        "register_kinds",
+        "register_samplers",
+        "register_schedules",
+        "register_noises",
+    ]
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -138,10 +152,10 @@ def test_every_hook_is_documented_and_answered_by_ours(hook: str) -> None:
     assert ours()
 
 
-@pytest.mark.parametrize("registry", ["families", "samplers", "schedules", "noises"])
+@pytest.mark.parametrize("registry", ["families", "kinds", "samplers", "schedules", "noises"])
 def test_every_entry_has_a_title_that_people_read(registry: str) -> None:
     for entry in getattr(build_catalog(), registry):
         assert entry.title
         assert entry.name == entry.name.casefold()
-        if registry != "families":
+        if registry not in ("families", "kinds"):
             assert entry.summary.endswith((".", ")"))

@@ -22,6 +22,10 @@ file_names = st.sampled_from(["", "cat.png", "图 1.webp", "a:b.jpeg", "..."])
 images = st.builds(ImageRef, sha256=hashes, name=file_names)
 sources = st.builds(Blank) | st.builds(FromImage, image=images, strength=st.floats(0, 1))
 unit = st.none() | st.floats(0, 1)
+levels = st.lists(st.floats(1e-6, 1e5), min_size=1, max_size=9, unique=True).map(
+    lambda found: (*sorted(found, reverse=True), 0.0)
+)
+"""Noise levels as the request keeps them."""
 
 requests = st.builds(
     GenerationRequest,
@@ -49,6 +53,18 @@ requests = st.builds(
     clip_skip=st.none() | st.integers(1, 12),
     emphasis=st.none() | names,
     noise=st.none() | names,
+    sigma_min=unit,
+    sigma_max=st.none() | st.floats(0, 1e6),
+    rho=st.none() | st.floats(0.01, 100),
+    sigmas=st.none() | levels,
+    discard_next_to_last=st.sampled_from([None, "yes", "no"]),
+    dialect=st.none() | names,
+    eta_noise_seed_delta=st.none() | st.integers(0, 2**53),
+    timesteps=st.sampled_from([None, "interpolated", "nearest"]),
+    sampler_rules=st.sampled_from([None, "pinxit", "a1111", "comfyui", "diffusers"]),
+    schedule_rules=st.sampled_from([None, "pinxit", "a1111", "comfyui", "diffusers"]),
+    start_noise=st.sampled_from([None, "sigma", "root", "root_at_top"]),
+    zero_snr_end=st.sampled_from([None, "a1111", "diffusers"]),
 )
 
 

@@ -43,14 +43,34 @@ def test_the_writer_follows_the_usual_order() -> None:
     )
 
 
-def test_without_labels_our_names_are_written() -> None:
-    assert "Sampler: euler_ancestral, Schedule type: karras, CFG scale: 7.5" in a1111_text(EXAMPLE_RECORD)
+def test_methods_are_written_under_the_names_that_others_know() -> None:
+    assert "Sampler: Euler a, Schedule type: Karras, CFG scale: 7.5" in a1111_text(EXAMPLE_RECORD)
+    strange = record_of(EXAMPLE.replace(sampler="res_2s", schedule="smoothstep"))
+    assert "Sampler: res_2s, Schedule type: smoothstep, " in a1111_text(strange)
+    assert "Sampler: RES 2S, Schedule type: Smooth, " in a1111_text(
+        strange, Labels(sampler="RES 2S", schedule="Smooth")
+    )
+    exact = record_of(EXAMPLE.replace(sigmas="14,1", steps=2))
+    assert "Sampler: Euler a, CFG scale" in a1111_text(exact)
 
 
 def test_what_we_write_we_read() -> None:
     source = FromImage(image=ImageRef(sha256="cd" * 32), strength=0.25)
     request = EXAMPLE.replace(
-        source=source, clip_skip=2, eta=0.5, s_churn=1, s_tmin=2, s_tmax=3, s_noise=1.005, guidance_rescale=0.3
+        source=source,
+        clip_skip=2,
+        eta=0.5,
+        s_churn=1,
+        s_tmin=2,
+        s_tmax=3,
+        s_noise=1.005,
+        guidance_rescale=0.3,
+        eta_noise_seed_delta=31337,
+        sigma_min=0.1,
+        sigma_max=10,
+        rho=5,
+        discard_next_to_last="yes",
+        start_noise="root",
     )
     read = read_a1111(a1111_text(record_of(request)))
     assert read.request() == request.replace(source={"kind": "blank"})
@@ -85,10 +105,15 @@ def test_quoting_is_undone(value: str) -> None:
         ("Steps: 20, Seed: -1, Size: 64x64", {"steps": 20, "size": "64x64"}, {}),
         ("Steps: 0, Seed: 1.5, Size: 500x500", {}, {"Steps": "0", "Seed": "1.5", "Size": "500x500"}),
         ("CFG scale: nan, Eta: 1e99, Clip skip: x", {}, {"CFG scale": "nan", "Eta": "1e99", "Clip skip": "x"}),
-        ("Sampler: DPM++ 2M Karras, Steps: 1, Eta: 0", {"sampler": "DPM++ 2M", "schedule": "Karras"}, {}),
-        ("Sampler: Euler, Schedule type: Automatic, RNG: GPU", {"sampler": "Euler"}, {}),
-        ("RNG: CPU, Steps: 1, Tool: x", {"noise": "torch"}, {"Tool": "x"}),
-        ("Steps: 1, Sampler: a Karras, Schedule type: Beta", {"sampler": "a Karras", "schedule": "Beta"}, {}),
+        ("Sampler: DPM++ 2M Karras, Steps: 1, Eta: 0", {"sampler": "dpmpp_2m", "schedule": "karras"}, {}),
+        ("Sampler: DPM++ 2M SDE Heun Exponential, Seed: 1, Steps: 1", {"schedule": "exponential", "seed": 1}, {}),
+        ("Sampler: DPM2 a Karras, Schedule type: SGM Uniform, Steps: 1", {"schedule": "sgm_uniform"}, {}),
+        ("Sampler: Euler, Schedule type: Automatic, RNG: GPU", {"sampler": "euler"}, {}),
+        ("RNG: CPU, Steps: 1, Tool: x", {"noise": "torch_cpu"}, {"Tool": "x"}),
+        ("Steps: 1, Sampler: a Karras, Schedule type: Beta", {"sampler": "a Karras", "schedule": "beta"}, {}),
+        ("Steps: 1, ENSD: 31337, Discard penultimate sigma: True", {"eta_noise_seed_delta": 31337}, {}),
+        ("Steps: 1, ENSD: -7, SGM noise multiplier: True", {"start_noise": "root"}, {"ENSD": "-7"}),
+        ("Steps: 1, Schedule rho: 5, Eta DDIM: 0.5", {"rho": 5.0, "eta": 0.5}, {}),
         ("Denoising strength: 2, Steps: 1, A b: c", {}, {"Denoising strength": "2", "A b": "c"}),
     ],
 )
@@ -96,7 +121,7 @@ def test_settings_become_fields_or_are_kept(settings: str, fields: dict[str, obj
     read = read_a1111(f"a cat\n{settings}")
     assert fields.items() <= read.fields.items()
     assert read.other == other
-    assert set(read.fields) - set(fields) <= {"prompt", "negative", "steps", "eta"}
+    assert set(read.fields) - set(fields) <= {"prompt", "negative", "steps", "eta", "sampler", "discard_next_to_last"}
 
 
 def test_strength_belongs_to_a_picture_only_without_a_second_pass() -> None:

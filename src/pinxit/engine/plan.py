@@ -13,6 +13,7 @@ from pinxit.engine.library import ModelEntry, ModelLibrary
 from pinxit.engine.machine import GIB, Machine, this_machine
 from pinxit.engine.method import choose
 from pinxit.models.contract import AnyFamily, Facts
+from pinxit.models.kinds import identify_model
 from pinxit.prompts.grammar import Dialect, dialect, read_prompt
 from pinxit.sampling.compat import NoiseSpec
 from pinxit.sampling.dialect import Amplitude
@@ -23,7 +24,7 @@ from pinxit.schema.parts import Interval, Size
 from pinxit.schema.record import ModelFile
 from pinxit.schema.request import GenerationRequest
 from pinxit.weights.folder import read_model
-from pinxit.weights.identify import Match, identify
+from pinxit.weights.identify import Match
 
 SEEDS = 2**53
 """Seeds that are drawn for a user lie below this, so that every JSON reader keeps them exact."""
@@ -139,7 +140,8 @@ def resolve(
     `inputs` holds the bytes of input pictures by SHA-256. Raises UnknownName, BadInput, Missing and ModelError.
     """
     entry = library.find(request.model)
-    match = identify(read_model(entry.path), [layout for family in catalog.families for layout in family.layouts])
+    layouts = [layout for family in catalog.families for layout in family.layouts]
+    match = identify_model(read_model(entry.path), layouts, catalog.kinds)
     family = catalog.families.get(match.family)
     config = family.config_from(match)
     facts = family.facts(config)
@@ -228,7 +230,7 @@ def plan(resolved: Resolved, machine: Machine | None = None) -> Plan:
     """What the engine will do with a resolved request, stage by stage. Raises OutOfMemory when it cannot fit."""
     machine = machine or this_machine()
     wide, high, facts = resolved.size.width, resolved.size.height, resolved.facts
-    held = {name: _component_bytes(resolved.match, name, machine) for name in facts.components}
+    held = {name: _component_bytes(resolved, name, machine) for name in facts.components}
     step, decode = facts.denoise(wide, high), facts.decode(wide, high)
     calls = _calls(resolved)
     rate = machine.gigaflops * 1e9
@@ -261,12 +263,18 @@ def plan(resolved: Resolved, machine: Machine | None = None) -> Plan:
     return result
 
 
-def _component_bytes(match: Match, component: str, machine: Machine) -> int:
+def exact_components(family: AnyFamily) -> frozenset[str]:
+    """The components that compute in float32 on every machine."""
+    return frozenset(family.encoders) - frozenset(family.wide)
+
+
+def _component_bytes(resolved: Resolved, component: str, machine: Machine) -> int:
     """Memory that a component's weights will take in the type the engine computes in."""
+    match = resolved.match
     part = match.part(component)
     names = {name for entry in part.entries for name in entry.theirs}
     numbers = sum(math.prod(info.shape) for name, info in match.header.tensors.items() if name in names)
-    return numbers * (2 if machine.fast_bfloat16 and not component.startswith("text") else 4)
+    return numbers * (2 if machine.fast_bfloat16 and component not in exact_components(resolved.family) else 4)
 
 
 def _calls(resolved: Resolved) -> float:

@@ -10,7 +10,7 @@ from torch import nn
 
 from pinxit.engine.machine import Machine, this_machine
 from pinxit.engine.places import cache_folder
-from pinxit.engine.plan import Resolved
+from pinxit.engine.plan import Resolved, exact_components
 from pinxit.nn.kernels.attention import load_attention
 from pinxit.nn.packed import available
 from pinxit.nn.speed import accelerate
@@ -26,8 +26,8 @@ Key = tuple[Path, tuple[tuple[Path, int, int], ...], object]
 class Residency:
     """Networks of one model at a time, built without memory and filled tensor by tensor.
 
-    Text encoders compute in float32, which costs nothing; the U-Net and the autoencoder in bfloat16 where the processor
-    has it (`dtype` overrides), in channels-last order. These two hold their weights packed, and the
+    Text encoders compute in float32, which costs nothing unless they are very wide; all else in bfloat16 where the
+    processor has it (`dtype` overrides), pictures in channels-last order. These two hold their weights packed, and the
     U-Net attends with our own kernel where it can be compiled; `plain` leaves all that out. What is chosen depends on
     the machine alone, never on how busy it is, because it rounds differently.
     """
@@ -58,7 +58,7 @@ class Residency:
         """The network of one component, ready to compute. Raises ModelError and OutOfMemory."""
         self._open(resolved)
         if component not in self._networks:
-            network = self._load(resolved, component, self.dtype_of(component))
+            network = self._load(resolved, component, self.dtype_of(resolved, component))
             self._networks[component] = network if self._plain else self._faster(resolved, network, component)
         return self._networks[component]
 
@@ -73,8 +73,9 @@ class Residency:
         """The same network in float32, loaded afresh and not kept: for when the usual format overflowed."""
         return self._load(resolved, component, torch.float32)
 
-    def dtype_of(self, component: str) -> torch.dtype:
-        return torch.float32 if component.startswith("text") else self.dtype
+    def dtype_of(self, resolved: Resolved, component: str) -> torch.dtype:
+        """What one component of the model computes in."""
+        return torch.float32 if component in exact_components(resolved.family) else self.dtype
 
     def clear(self) -> None:
         """Drop every network."""
@@ -95,7 +96,7 @@ class Residency:
             self._key = key
 
     def _faster(self, resolved: Resolved, network: nn.Module, component: str) -> nn.Module:
-        if component.startswith("text"):
+        if component in resolved.family.encoders:
             return network
         pack, denoises = available(self.dtype), component == resolved.family.denoiser
         attends = denoises and self.dtype == torch.bfloat16

@@ -156,7 +156,7 @@ class Family(Generic[C]):
     component without weights; `tokenizers` finds the words' numbers, one tokenizer for each text encoder that the file
     brings; `encode` turns words into conditioning with the networks of those encoders; `network` wraps the component
     `denoiser` for a sampler. `encoders` lists every text encoder that the family may have, `optional` those it can
-    paint without. `writing` is None where files of the family are only read.
+    paint without, `wide` those that are too large for float32 and compute in the denoiser's format. `writing` is None where files of the family are only read.
     """
 
     name: str
@@ -171,6 +171,7 @@ class Family(Generic[C]):
     network: Callable[[C, nn.Module], Network]
     denoiser: str = "unet"
     optional: tuple[str, ...] = ()
+    wide: tuple[str, ...] = ()
     writing: Writing[C] | None = None
     aliases: tuple[str, ...] = ()
 

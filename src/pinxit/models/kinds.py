@@ -6,7 +6,7 @@ file. Files that hold no network of a fixed form (LoRA, embeddings) are recognis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -79,21 +79,26 @@ AnyKind: TypeAlias = Kind[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found(Generic[C]):
-    """A file that is understood: its kind, how its tensors are explained, and its configuration."""
+    """A file that is understood: its kind, and how its tensors are explained."""
 
     kind: Kind[C]
     match: Match
-    config: C
+
+    @property
+    def config(self) -> C:
+        """Its configuration. Raises BadModelFile where tensors that tell a size lack or contradict each other."""
+        return self.kind.config_from(self.match)
 
     @property
     def about(self) -> About:
+        """What it says of itself. Raises BadModelFile as `config` does."""
         return self.config.about
 
 
 def find_kind(header: Header, kinds: Iterable[AnyKind]) -> Found[Any]:
     """The kind that explains `header` best.
 
-    Raises UnknownModelFormat when none does or two do equally well, and BadModelFile where sizes contradict each other.
+    Raises UnknownModelFormat when none does or two do equally well.
     """
     kinds = tuple(kinds)
     by_layout = {layout.name: kind for kind in kinds for layout in kind.layouts}
@@ -103,10 +108,28 @@ def find_kind(header: Header, kinds: Iterable[AnyKind]) -> Found[Any]:
         for kind in kinds:
             found = kind.recognise(header) if kind.recognise is not None else None
             if found is not None:
-                return Found(kind=kind, match=found, config=kind.config_from(found))
+                return Found(kind=kind, match=found)
         raise
     kind = by_layout[match.layout.name]
-    return Found(kind=kind, match=match, config=kind.config_from(match))
+    return Found(kind=kind, match=match)
+
+
+def identify_model(header: Header, layouts: Sequence[Layout], kinds: Iterable[AnyKind]) -> Match:
+    """The family's layout that explains a whole model.
+
+    Raises UnknownModelFormat where none does, and says so where the file is a network by itself, of one of `kinds`.
+    """
+    try:
+        return identify(header, layouts)
+    except UnknownModelFormat:
+        try:
+            kind = find_kind(header, kinds).kind
+        except UnknownModelFormat:
+            kind = None
+        if kind is None:
+            raise
+        message = f"{header.path.name} is no whole model; its kind: {kind.title}."
+        raise UnknownModelFormat(message, hint=kind.hint) from None
 
 
 def recognised(header: Header, kind: str, evidence: Iterable[str]) -> Match:

@@ -6,14 +6,17 @@ from pinxit.models.clip_text.kind import KIND as CLIP_TEXT
 from pinxit.models.clip_vision.kind import KIND as CLIP_VISION
 from pinxit.models.contract import AnyFamily
 from pinxit.models.controlnet.kind import KIND as CONTROLNET
+from pinxit.models.embedding.kind import KIND as EMBEDDING
 from pinxit.models.esrgan.kind import KIND as ESRGAN
+from pinxit.models.hypernetwork.kind import KIND as HYPERNETWORK
 from pinxit.models.ip_adapter.kind import KIND as IP_ADAPTER
 from pinxit.models.kinds import AnyKind
+from pinxit.models.lora.kind import KIND as LORA
 from pinxit.models.pinxit.family import FAMILY as PINXIT
 from pinxit.models.sd1.family import FAMILY as SD1
 from pinxit.models.sd2.family import FAMILY as SD2
-from pinxit.models.sdxl.family import FAMILY as SDXL
 from pinxit.models.sd3.family import FAMILY as SD3
+from pinxit.models.sdxl.family import FAMILY as SDXL
 from pinxit.models.t2i_adapter.kind import KIND as T2I_ADAPTER
 from pinxit.models.t5.kind import KIND as T5
 from pinxit.models.taesd.kind import KIND as TAESD
@@ -34,7 +37,8 @@ def register_families() -> list[AnyFamily]:
 
 @hookimpl
 def register_kinds() -> list[AnyKind]:
-    return [VAE, TAESD, CONTROLNET, T2I_ADAPTER, IP_ADAPTER, ESRGAN, CLIP_VISION, CLIP_TEXT, T5]
+    networks = [VAE, TAESD, CONTROLNET, T2I_ADAPTER, IP_ADAPTER, ESRGAN, CLIP_VISION, CLIP_TEXT, T5]
+    return [*networks, LORA, EMBEDDING, HYPERNETWORK]
 
 
 @hookimpl

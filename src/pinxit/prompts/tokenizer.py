@@ -111,7 +111,7 @@ class ClipTokenizer:
     def eos(self) -> int:
         return self.vocabulary.ids[EOS]
 
-    @cached_property
+    @property
     def comma(self) -> int:
         """The number of the token for a comma, -1 where the vocabulary has none."""
         return self.vocabulary.ids.get("," + WORD_END, -1)

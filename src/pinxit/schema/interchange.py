@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from pinxit.schema.errors import BadInput
+from pinxit.schema.methods import label, method_named, schedule_named
 from pinxit.schema.parts import FromImage
 from pinxit.schema.record import Record
 from pinxit.schema.request import GenerationRequest, validated
@@ -26,8 +27,8 @@ INFOTEXT_BYTES = 1024 * 1024
 """Longest text that is read."""
 NEGATIVE = "Negative prompt:"
 MIN_SETTINGS = 3
-KARRAS_AND_KIN = ("Karras", "Exponential", "Polyexponential")
-"""Schedules that older versions wrote as the last word of the sampler's name."""
+PROGRAM = "a1111"
+"""Whose names in `schema.methods` are written and read here."""
 
 _SETTING = re.compile(r'(\w[\w \-/]{1,100}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -35,7 +36,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """The names by which other programs know a sampler and a schedule."""
+    """What to call a sampler and a schedule that other programs have no name for."""
 
     sampler: str
     schedule: str
@@ -67,12 +68,18 @@ class Imported:
 
 
 def a1111_text(record: Record, labels: Labels | None = None) -> str:
-    """The record as other programs read it. Without `labels` the sampler and schedule keep our names."""
+    """The record as other programs read it.
+
+    Samplers and schedules have their names there; those that have none are called by `labels`, or by our own names.
+    """
     request = record.request
+    sampler, schedule = request.sampler or "", request.schedule or ""
     settings: dict[str, object] = {
         "Steps": request.steps,
-        "Sampler": labels.sampler if labels else request.sampler,
-        "Schedule type": labels.schedule if labels else request.schedule,
+        "Sampler": label("sampler", sampler, PROGRAM) or (labels.sampler if labels else sampler),
+        "Schedule type": None
+        if request.sigmas
+        else label("schedule", schedule, PROGRAM) or (labels.schedule if labels else schedule),
         "CFG scale": request.guidance,
         "Seed": request.seed,
         "Size": request.size,
@@ -80,6 +87,7 @@ def a1111_text(record: Record, labels: Labels | None = None) -> str:
         "Model": record.model.name,
         "Denoising strength": request.source.strength if isinstance(request.source, FromImage) else None,
         "Clip skip": request.clip_skip if (request.clip_skip or 1) > 1 else None,
+        "ENSD": request.eta_noise_seed_delta or None,
         "RNG": _RNG_OF.get(record.noise, record.noise),
         "CFG rescale": request.guidance_rescale or None,
         "Eta": request.eta,
@@ -87,6 +95,11 @@ def a1111_text(record: Record, labels: Labels | None = None) -> str:
         "Sigma tmin": request.s_tmin,
         "Sigma tmax": request.s_tmax,
         "Sigma noise": request.s_noise,
+        "Schedule max sigma": request.sigma_max,
+        "Schedule min sigma": request.sigma_min,
+        "Schedule rho": request.rho,
+        "Discard penultimate sigma": True if request.discard_next_to_last == "yes" else None,
+        "SGM noise multiplier": True if request.start_noise == "root" else None,
         "Version": record.engine,
     }
     line = ", ".join(f"{name}: {quoted(_spelt(value))}" for name, value in settings.items() if value is not None)
@@ -124,7 +137,7 @@ def read_a1111(text: str) -> Imported:
     """A `parameters` text in our words. Raises BadInput for texts or prompts beyond the limits, never otherwise."""
     parsed = parse_infotext(text)
     other = dict(parsed.settings)
-    _split_sampler(other)
+    _name_methods(other)
     fields: dict[str, object] = {"prompt": parsed.prompt + _hypernet_tag(other), "negative": parsed.negative}
     for setting, (field, convert) in _READERS.items():
         if setting in other:
@@ -163,11 +176,20 @@ def _spelt(value: object) -> str:
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def _split_sampler(settings: dict[str, str]) -> None:
-    """Move a schedule that is part of the sampler's name to a setting of its own."""
-    name, _, last = settings.get("Sampler", "").rpartition(" ")
-    if name and last in KARRAS_AND_KIN and settings.get("Schedule type", "Automatic") == "Automatic":
-        settings.update({"Sampler": name, "Schedule type": last})
+def _name_methods(settings: dict[str, str]) -> None:
+    """Put our names of the sampler and the schedule in the settings, and the schedule that a sampler's name holds.
+
+    Names that are not in the table stay as they are.
+    """
+    method = method_named(settings.get("Sampler", ""))
+    schedule = settings.get("Schedule type", "Automatic")
+    if method is not None:
+        settings["Sampler"] = method.sampler
+        if method.schedule is not None and schedule == "Automatic":
+            settings["Schedule type"] = method.schedule
+    named = schedule_named(settings.get("Schedule type", ""))
+    if named is not None:
+        settings["Schedule type"] = named
 
 
 def _hypernet_tag(settings: dict[str, str]) -> str:
@@ -210,8 +232,16 @@ def _noise(text: str) -> str | None:
     return _NOISE_OF.get(text)
 
 
-_NOISE_OF = {"CPU": "torch"}
-_RNG_OF = {"philox": "NV", "torch": "CPU"}
+def _yes(text: str) -> str | None:
+    return "yes" if text == "True" else None
+
+
+def _root(text: str) -> str | None:
+    return "root" if text == "True" else None
+
+
+_NOISE_OF = {"CPU": "torch_cpu"}
+_RNG_OF = {"philox": "NV", "torch_cpu": "CPU"}
 _READERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "Steps": ("steps", _whole),
     "Sampler": ("sampler", str),
@@ -223,11 +253,18 @@ _READERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "Clip skip": ("clip_skip", _whole),
     "RNG": ("noise", _noise),
     "CFG rescale": ("guidance_rescale", _decimal),
+    "Eta DDIM": ("eta", _decimal),
     "Eta": ("eta", _decimal),
     "Sigma churn": ("s_churn", _decimal),
     "Sigma tmin": ("s_tmin", _decimal),
     "Sigma tmax": ("s_tmax", _decimal),
     "Sigma noise": ("s_noise", _decimal),
+    "ENSD": ("eta_noise_seed_delta", _whole),
+    "Schedule max sigma": ("sigma_max", _decimal),
+    "Schedule min sigma": ("sigma_min", _decimal),
+    "Schedule rho": ("rho", _decimal),
+    "Discard penultimate sigma": ("discard_next_to_last", _yes),
+    "SGM noise multiplier": ("start_noise", _root),
 }
 _DEFAULTS: Mapping[str, tuple[str, ...]] = {"Schedule type": ("Automatic",), "RNG": ("GPU", "NV"), "Seed": ("-1",)}
 """Settings whose value says no more than our own default does."""

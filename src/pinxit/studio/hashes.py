@@ -21,7 +21,8 @@ CHUNK = 4 * 2**20
 AUTOV1_START, AUTOV1_LENGTH = 0x100000, 0x10000
 EMPTY_AUTOV1 = hashlib.sha256(b"").hexdigest()[:8]
 """What a file that ends before AUTOV1_START has in common with every other such file."""
-LOW_PRIORITY = 19
+LOW_PRIORITY = 10
+"""Of the background: about a tenth of a processor that others want, so that it comes to an end."""
 
 _PATTERNS = (re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{8}"))
 _AUTOV3 = re.compile(r"[0-9a-f]{12}")

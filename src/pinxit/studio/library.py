@@ -260,7 +260,9 @@ class Library:
                 hint="Move it, or ask for another.",
                 field="model",
             )
-        entries = [entry for entry in scan.entries if entry.kind in self._places(kind) and not is_legacy(entry.path)]
+        usable = [entry for entry in scan.entries if not is_legacy(entry.path)]
+        entries = [entry for entry in usable if entry.kind in self._places(kind)]
+        entries = [entry for entry in entries if entry.kind == kind] or entries
         noun = kind if kind not in (CHECKPOINT, None) else "model"
         names = {spelling: entry.name for entry in entries for spelling in (entry.name.rpartition("/")[2], entry.name)}
         near = list(dict.fromkeys(names[spelling] for spelling in _nearest(stem(name)[:200], names)))

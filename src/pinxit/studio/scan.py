@@ -69,10 +69,11 @@ def look(folders: Sequence[Path], builtin: Path, adopted: Sequence[ModelEntry]) 
     for item in _items(folders, walk):
         if item.path in paths:
             continue
-        first = known.setdefault(item.identity, item.path)
-        if first != item.path:
+        first = known.get(item.identity)
+        if first is not None:
             aliases[first] = (*aliases.get(first, ()), item.name)
             continue
+        known[item.identity] = item.path
         name = _free(item, taken)
         taken.add((item.kind, name.casefold()))
         entries.append(ModelEntry(name=name, title=name, path=item.path, kind=item.kind))

@@ -6,6 +6,7 @@ found is used where it lies.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,7 +183,8 @@ def _invoke(base: Path) -> Iterator[Shelf]:
 
 def _folders(root: Path) -> list[Path]:
     try:
-        return sorted(child for child in root.iterdir() if not child.name.startswith(".") and child.is_dir())
+        with os.scandir(root) as entries:
+            return sorted(root / entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
     except OSError:
         return []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from pinxit.schema.errors import BadModelFile
 from pinxit.weights.header import Header
-from pinxit.weights.numbers import CODE_TYPES, decoded
+from pinxit.weights.numbers import CODE_TYPES, decoded, itemsize
 
 MAX_BYTES = 256 * 2**20
 
@@ -25,8 +26,8 @@ def read_array(header: Header, name: str) -> NDArray[Any]:
     size = info.end - info.start
     if size > MAX_BYTES:
         raise BadModelFile(f"The tensor {name!a} has {size:,} bytes, too many to look at.")
-    if info.dtype not in CODE_TYPES:
-        raise BadModelFile(f"The tensor {name!a} holds {info.dtype} numbers, which cannot be read as they are.")
+    if info.dtype not in CODE_TYPES or size != math.prod(info.shape) * itemsize(info.dtype):
+        raise BadModelFile(f"The {info.dtype} numbers of the tensor {name!a} cannot be read as they lie.")
     try:
         with info.path.open("rb") as stream:
             stream.seek(info.start)

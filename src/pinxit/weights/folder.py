@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 from pinxit.schema.errors import BadModelFile, Missing
 from pinxit.weights.header import Header, Limits, TensorInfo, read_header
@@ -18,18 +18,25 @@ MAX_SHARDS = 512
 MAX_PARTS = 32
 WEIGHT_STEMS = ("diffusion_pytorch_model", "model")
 LEGACY_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth")
+LEGACY_NAMES = ("diffusion_pytorch_model.bin", "pytorch_model.bin", "model.bin")
 
 
-def read_model(path: Path, *, variant: str | None = None, limits: Limits | None = None) -> Header:
+Open: TypeAlias = Callable[[Path], Header]
+"""Reads the header of a weights file in a format of old."""
+
+
+def read_model(
+    path: Path, *, variant: str | None = None, limits: Limits | None = None, legacy: Open | None = None
+) -> Header:
     """The header of whatever `path` is: a safetensors file, an index of shards, a folder of parts, or of one part.
 
-    `variant` picks the weights of that name in a folder (`fp16` reads `model.fp16.safetensors`). Raises Missing and
-    BadModelFile.
+    `variant` picks the weights of that name in a folder (`fp16` reads `model.fp16.safetensors`). `legacy` reads pickles
+    in a folder that has no safetensors; without it they are refused. Raises Missing and BadModelFile.
     """
     if path.is_dir():
         if (path / "model_index.json").exists():
-            return _read_parts(path, variant, limits)
-        return _read_part(path, variant, limits)
+            return _read_parts(path, variant, limits, legacy)
+        return _read_part(path, variant, limits, legacy)
     if path.name.endswith(".safetensors.index.json"):
         return read_shards(path, limits=limits)
     return read_header(path, limits=limits)
@@ -86,7 +93,7 @@ def _shard_names(index: Path, mapping: Mapping[str, object]) -> dict[str, str]:
     return names
 
 
-def _read_parts(path: Path, variant: str | None, limits: Limits | None) -> Header:
+def _read_parts(path: Path, variant: str | None, limits: Limits | None, legacy: Open | None) -> Header:
     """A folder with a model_index.json: all its parts under one roof, names prefixed by the part."""
     index = read_json(path / "model_index.json")
     parts = sorted(name for name, value in index.items() if not name.startswith("_") and _is_part(value))
@@ -95,19 +102,27 @@ def _read_parts(path: Path, variant: str | None, limits: Limits | None) -> Heade
     tensors: dict[str, TensorInfo] = {}
     configs: dict[str, Mapping[str, object]] = {"model_index.json": index}
     sizes: dict[Path, int] = {}
+    metadata: dict[str, str] = {}
     for part in parts:
         folder = path / part
         for name in ("config.json", "scheduler_config.json", "tokenizer_config.json"):
             if (folder / name).is_file():
                 configs[f"{part}/{name}"] = read_json(folder / name)
-        if f"{part}/config.json" not in configs or not (weights := _weights_file(folder, variant)):
+        if f"{part}/config.json" not in configs or not (weights := _weights_file(folder, variant, legacy)):
             continue
-        header = read_model(weights, limits=limits)
+        header = _read_weights(weights, limits, legacy)
+        metadata = {**header.metadata, **metadata}
         tensors.update({f"{part}/{name}": info for name, info in header.tensors.items()})
         sizes.update(header.sizes)
     if not tensors:
         raise BadModelFile(f"The folder {path.name} holds no weights.", hint="Download its .safetensors files.")
-    return Header(path=path, tensors=tensors, configs=configs, sizes=sizes)
+    return Header(path=path, tensors=tensors, metadata=metadata, configs=configs, sizes=sizes)
+
+
+def _read_weights(path: Path, limits: Limits | None, legacy: Open | None) -> Header:
+    if legacy is not None and path.name.endswith(LEGACY_SUFFIXES):
+        return legacy(path)
+    return read_model(path, limits=limits)
 
 
 def _is_part(value: object) -> bool:
@@ -115,17 +130,17 @@ def _is_part(value: object) -> bool:
     return isinstance(value, list) and len(cast(list[object], value)) == 2 and None not in cast(list[object], value)
 
 
-def _read_part(path: Path, variant: str | None, limits: Limits | None) -> Header:
+def _read_part(path: Path, variant: str | None, limits: Limits | None, legacy: Open | None) -> Header:
     """A folder that holds one network, with its config.json where there is one."""
-    weights = _weights_file(path, variant)
+    weights = _weights_file(path, variant, legacy)
     if weights is None:
         raise BadModelFile(f"The folder {path.name} holds no model.", hint="It needs a model_index.json or weights.")
     config = path / "config.json"
     configs = {"config.json": read_json(config)} if config.is_file() else {}
-    return replace(read_model(weights, limits=limits), path=path, configs=configs)
+    return replace(_read_weights(weights, limits, legacy), path=path, configs=configs)
 
 
-def _weights_file(folder: Path, variant: str | None) -> Path | None:
+def _weights_file(folder: Path, variant: str | None, legacy: Open | None) -> Path | None:
     """The weights in a part's folder, or its index of shards; None where there are none (a feature extractor, say)."""
     middle = f".{variant}" if variant else ""
     tails = (f"{middle}.safetensors", f".safetensors.index{middle}.json", f"{middle}.safetensors.index.json")
@@ -141,9 +156,12 @@ def _weights_file(folder: Path, variant: str | None) -> Path | None:
             f"The folder {folder.name} has no weights named {candidates[0].name}; it has {', '.join(spare[:5])}.",
             hint="Choose one with its variant, as in `fp16`.",
         )
-    if legacy := [name for name in others if name.endswith(LEGACY_SUFFIXES)]:
+    if pickles := [name for name in others if name.endswith(LEGACY_SUFFIXES)]:
+        if legacy is not None:
+            return folder / next((name for name in LEGACY_NAMES if name in pickles), pickles[0])
         raise BadModelFile(
-            f"The weights of {folder.name} are a pickle, {legacy[0]}.",
-            hint="Convert it to safetensors first; pinxit never loads pickles, because they can run code.",
+            f"The weights of {folder.name} are a pickle, {pickles[0]}.",
+            hint="Convert it to safetensors first: `pinxit models convert OLD-FOLDER NEW-FOLDER`. pinxit never loads "
+            "pickles, because they can run code.",
         )
     return None

@@ -74,17 +74,17 @@ class Match:
         return self.parts[component]
 
 
-def identify(header: Header, layouts: Sequence[Layout]) -> Match:
+def identify(header: Header, layouts: Sequence[Layout], *, views: Views | None = None) -> Match:
     """The layout that explains `header` best: the fewest tensors missing and unexpected.
 
-    Raises UnknownModelFormat when none does, naming what the file looks like and why the nearest layouts were refused,
-    or when two do equally well, naming both.
+    `views` may be shared by several questions about one header. Raises UnknownModelFormat when none does, naming what
+    the file looks like and why the nearest layouts were refused, or when two do equally well, naming both.
     """
     shapes = header.shapes
     wrapper = next((name for name in WRAPPERS if any(key.startswith(name) for key in shapes)), "")
     matches: list[Match] = []
     refusals: list[str] = []
-    views = Views(shapes)
+    views = views or Views(shapes)
     for layout in layouts:
         found = match_layout(header, layout.inside(wrapper) if wrapper else layout, views=views)
         if isinstance(found, Match):

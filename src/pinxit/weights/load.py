@@ -46,8 +46,8 @@ def load_into(
 ) -> LoadReport:
     """Give `network` the weights of the part `component`.
 
-    Tensors are read one by one, and converted where `dtype` says so. Every shape is
-    compared with the network's. Raises BadModelFile for a wrong shape, a type that is no float, a file that changed,
+    Tensors are read one by one, and converted where `dtype` says so; 8-bit floats become float16 where it does not.
+    Every shape is compared with the network's. Raises BadModelFile for a wrong shape, a type that is no float, a file that changed,
     and, when `strict`, for anything missing or unexpected; NumericError for NaN or infinity when `check_finite`.
     """
     part = match.part(component)
@@ -60,7 +60,7 @@ def load_into(
             homeless.append(source)
             continue
         _check(name, source, tensor, wanted[name])
-        tensor = tensor if dtype is None else tensor.to(dtype)
+        tensor = _widened(tensor) if dtype is None else tensor.to(dtype)
         if check_finite and not _finite(tensor):
             bad.append(source)
         state[name] = tensor
@@ -143,6 +143,11 @@ def _check(name: str, source: str, tensor: Tensor, wanted: tuple[int, ...]) -> N
             f"{source} holds {tensor.dtype} numbers, the network's {name} needs floats.",
             hint="Quantised files are not supported: use the float version.",
         )
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    """8-bit floats as 16-bit ones, which hold all of them and can be computed with."""
+    return tensor.half() if tensor.element_size() == 1 else tensor
 
 
 def _finite(tensor: Tensor) -> bool:

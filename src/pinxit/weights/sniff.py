@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-_CONVERT = "Convert it to safetensors first; pinxit never loads pickles, because they can run code."
+_CONVERT = (
+    "Convert it to safetensors first: `pinxit models convert OLD.ckpt NEW.safetensors`. "
+    "pinxit never loads pickles, because they can run code."
+)
 _DOWNLOAD = "Download the file itself again."
 _SAFETENSORS = "Look for the .safetensors version of this model."
+_GGUF = "Convert it first: `pinxit models convert MODEL.gguf NEW.safetensors`, with the extra gguf."
 _UNPACK = "Unpack it first."
 _PICTURE = "Pass pictures with --image."
 
@@ -23,7 +27,7 @@ _PICKLE = Foreign("a Python pickle, most likely a legacy .ckpt", _CONVERT, "pick
 
 MAGIC: tuple[tuple[int, bytes, Foreign], ...] = (
     (0, b"PK\x03\x04", Foreign("a zip archive, most likely a legacy .ckpt or .pt pickle", _CONVERT, "zip")),
-    (0, b"GGUF", Foreign("a GGUF file", _SAFETENSORS, "gguf")),
+    (0, b"GGUF", Foreign("a GGUF file", _GGUF, "gguf")),
     (
         0,
         b"version https://git-lfs",

@@ -43,7 +43,7 @@ def test_a_person_reads_what_a_checkpoint_is(checkpoint: Path) -> None:
     assert told["is"] == ["checkpoint"]
     assert told["family"] == ["Stable Diffusion 1.x (sd1), base"]
     assert told["prediction"] == ["epsilon"]
-    assert told["layout"] == ["single-file (sd1)"]
+    assert told["layout"] == ["single (sd1)"]
     assert "unet: 859.52 M weights in 686 tensors, 1.72 GB of F16" in told["holds"]
     assert told["missing"] == ["vae"]
     assert told["licence"] == ["cc-by-nc-4.0"]

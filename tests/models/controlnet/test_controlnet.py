@@ -32,7 +32,7 @@ def test_it_gives_the_reference_outputs_from_every_spelling(layout: Layout, tmp_
     assert found.match.layout is layout
     assert found.match.missing == found.match.unexpected == ()
     unet = replace(found.config.unet, num_heads=8, head_width=None)
-    network = loaded(replace(found, config=replace(found.config, unet=unet)))
+    network = loaded(found, replace(found.config, unet=unet))
     arrays = {name: torch.from_numpy(array) for name, array in golden_arrays(f"{GOLDEN}.npz").items()}
     with torch.no_grad():
         outputs = network(arrays["x"], arrays["hint"], arrays["t"], arrays["context"])

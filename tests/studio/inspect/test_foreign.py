@@ -6,6 +6,7 @@ import pickle
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ class Poison:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (self.path,)
 
 
@@ -129,7 +130,7 @@ def test_a_download_that_stopped_is_told_with_what_it_would_be(catalog: Catalog,
     whole = path.stat().st_size
     os.truncate(path, whole // 3)
     found = inspect_file(path, catalog, hashes=False)
-    assert (found.kind, found.family, found.layout) == ("truncated", "sd1", "single-file")
+    assert (found.kind, found.family, found.layout) == ("truncated", "sd1", "single")
     assert found.advice[0].text() == f"Download it again: {whole // 3:,} of {whole:,} bytes are here."
     assert "tensors are complete" in found.evidence[0]
     assert {part.name for part in found.components} == {"unet", "vae", "text_encoder"}

@@ -69,7 +69,7 @@ def test_checkpoints_are_known(
     name: str, family: str, variant: str, prediction: str, catalog: Catalog, tmp_path: Path
 ) -> None:
     found = told(sparse_file(tmp_path / f"{name}.safetensors", manifest(name), dtype="F16"), catalog)
-    assert (found["kind"], found["layout"]) == ("checkpoint", "single-file")
+    assert (found["kind"], found["layout"]) == ("checkpoint", "single")
     assert (found["family"], found["variant"], found["prediction"]) == (family, variant, prediction)
     assert set(found["components"]) >= {"unet", "vae", "text_encoder"}
     assert (found["missing"], found["unexpected"]) == ([], [])
@@ -211,6 +211,48 @@ def test_the_sort_of_an_adapter_is_told(name: str, variant: str, catalog: Catalo
     assert (found["kind"], found["variant"]) == ("lora", variant)
 
 
+@pytest.mark.parametrize(
+    ("rel", "family"),
+    [
+        ("kohya-sd15", "sd1"),
+        ("kohya-sd15-locon", "sd1"),
+        ("kohya-sd21", "sd2"),
+        ("kohya-sdxl-ldmnames", "sdxl"),
+        ("kohya-sdxl-diffusersnames", "sdxl"),
+        ("diffusers-peft-sd15", "sd1"),
+        ("diffusers-peft-sdxl", "sdxl"),
+        ("diffusers-mid-sd15", "sd1"),
+        ("diffusers-old-attnprocs-sd15", "sd1"),
+    ],
+)
+def test_what_a_lora_is_for_is_told(rel: str, family: str, catalog: Catalog, tmp_path: Path) -> None:
+    found = told(sparse_file(tmp_path / "m.safetensors", tensors(f"lora/{rel}"), dtype="F16"), catalog)
+    assert (found["kind"], found["family"]) == ("lora", family)
+    assert found["variant"] == ("locon" if "locon" in rel else "lora")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "metadata", "family"),
+    [
+        ({"emb_params": (4, 768)}, {}, "sd1"),
+        ({"emb_params": (4, 1024)}, {}, "sd2"),
+        ({"clip_l": (2, 768), "clip_g": (2, 1280)}, {}, "sdxl"),
+        ({"768.0.linear.0.weight": (8, 8), "320.0.linear.0.weight": (8, 8)}, {}, "sd1"),
+        ({"lora_unet_joint_blocks_0_x.lora_up.weight": (8, 8)}, {}, "sd3"),
+        ({"lora_unet_x.lora_up.weight": (8, 8)}, {"ss_base_model_version": "sdxl_base_v1-0"}, "sdxl"),
+        ({"lora_unet_x.lora_up.weight": (8, 8)}, {"modelspec.architecture": "stable-diffusion-v1/lora"}, "sd1"),
+        ({"lora_unet_x.lora_up.weight": (8, 8)}, {"ss_base_model_version": "something"}, None),
+        ({"<mine>": (768,)}, {}, "sd1"),
+    ],
+)
+def test_what_an_addition_is_for_is_told(
+    shapes: dict[str, tuple[int, ...]], metadata: dict[str, str], family: str | None, catalog: Catalog, tmp_path: Path
+) -> None:
+    found = told(sparse_file(tmp_path / "m.safetensors", shapes, metadata=metadata), catalog)
+    assert found["family"] == family
+    assert (family is None) == (found["advice"] == ["It is used beside a model, not in its place."])
+
+
 def test_every_look_has_a_kind() -> None:
     import re
 
@@ -276,7 +318,7 @@ def test_advice_is_said_in_chinese(catalog: Catalog, tmp_path: Path) -> None:
     assert chinese[0].startswith("用它作画：pinxit paint")
     assert f"'{path}'" in chinese[0]
     assert chinese[1] == f"放进 {tmp_path / 'models'}，就能用名称调用它。"
-    assert "--dtype float16" in chinese[2]
+    assert "--dtype f16" in chinese[2]
 
 
 WATCHED = """

@@ -79,9 +79,7 @@ def vae_cost(config: VaeConfig, height: int, width: int, *, bytes_each: int = 4)
     return Cost(flops=flops, activation_bytes=largest * bytes_each)
 
 
-def mmdit_cost(
-    config: MmditConfig, height: int, width: int, *, tokens: int = 2 * TOKENS, bytes_each: int = 4
-) -> Cost:
+def mmdit_cost(config: MmditConfig, height: int, width: int, *, tokens: int = 2 * TOKENS, bytes_each: int = 4) -> Cost:
     """One call of a multimodal transformer on one latent of `height` x `width`."""
     patch, channels, inner = config.patch, config.width, config.intermediate
     pixels = math.ceil(height / patch) * math.ceil(width / patch)

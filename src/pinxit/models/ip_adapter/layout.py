@@ -47,9 +47,9 @@ ROWS = (
 def sizes(view: View) -> Scope | None:
     """How many attentions there are, and which form makes the tokens."""
     attentions = 0
-    while view.has(f"ip_adapter.{2 * attentions + 1}.to_k_ip"):
+    while view.has(f"ip_adapter.{2 * attentions + 1}"):
         attentions += 1
-    if not attentions:
+    if not view.has("ip_adapter.1.to_k_ip"):
         return None
     resampled, full = view.has("image_proj.latents"), view.has("image_proj.proj.3")
     face = view.has("image_proj.proj.0") and not full

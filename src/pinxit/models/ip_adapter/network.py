@@ -131,7 +131,7 @@ class IpAdapter(nn.Module):
     def attend(
         self, number: int, attn: CrossAttention, x: Tensor, context: Tensor, tokens: Tensor, scale: float
     ) -> Tensor:
-        """What the cross-attention `attn`, the one of that number, gives for text `context` and a picture's `tokens`."""
+        """What the cross-attention `attn` of that number gives for a text, `context`, and a picture's `tokens`."""
         layers = cast(nn.ModuleDict, self.ip_adapter[str(number)])
         q = attn.to_q(x)
         text = attention(q, attn.to_k(context), attn.to_v(context), attn.heads)

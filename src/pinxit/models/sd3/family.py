@@ -146,6 +146,7 @@ FAMILY = Family(
     network=_network,
     denoiser=TRANSFORMER,
     optional=(T5_XXL,),
+    wide=(T5_XXL,),
     writing=Writing(files=lambda config: folder_files(config, LATENT), metadata=metadata),
     aliases=("sd3.5", "sd35"),
 )

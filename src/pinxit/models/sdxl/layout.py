@@ -28,10 +28,15 @@ _COMMON = (
     SizeFact("unet", "added", (1,), "size embeddings"),
     SizeFact("unet", "projected", (0,), "projected class embeddings"),
     SizeFact("unet", "classes", (0,), "class embeddings"),
+    SizeFact("unet", "outer", (0,), "attention at the largest size"),
     SizeFact("unet", "context", (), "text width", refused=OWN_TEXT_WIDTHS),
 )
 BASE_FACTS = (*_COMMON, SizeFact("unet", "blocks", (3,), "levels"))
-REFINER_FACTS = (*_COMMON, SizeFact("unet", "blocks", (REFINER_LEVELS,), "levels"))
+REFINER_FACTS = (
+    *_COMMON,
+    SizeFact("unet", "blocks", (REFINER_LEVELS,), "levels"),
+    SizeFact("unet", "early", (0,), "attention at the first level"),
+)
 _DROPS = (
     *SINGLE_DROPS,
     Drop("edm_mean", "marker: read for the latents' mean"),

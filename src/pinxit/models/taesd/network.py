@@ -2,7 +2,7 @@
 
 ```
 picture [B,3,H,W] -> conv, block | halve, 3 blocks | halve, 3 blocks | halve, 3 blocks | conv -> latent [B,z,H/8,W/8]
-latent -> clamp, conv | 3 blocks, double, conv | 3 blocks, double, conv | 3 blocks, double, conv | block, conv -> picture
+latent -> clamp, conv | 3 blocks, double, conv | (twice more) | block, conv -> picture
 ```
 Latents are those of the U-Net, scaled already. Inside, pictures lie in 0..1; at its doors they lie in -1..1, as those
 of every other autoencoder.

@@ -51,11 +51,11 @@ FACTS = (
     LINEAR,
     ShapeFact("unet", "input_blocks.0.0.weight", 1, (4,), "input channels"),
     LATENT_OUT,
-    ShapeFact("unet", "input_blocks.1.1.proj_in.weight", None, (2,), "axes of the first level's attention"),
+    SizeFact("unet", "early", (1,), "attention at the first level"),
     SizeFact("unet", "projected", (1,), "projected class embeddings"),
     NO_CLASSES,
 )
-"""SDXL has a vector, too, but no attention at its first level."""
+"""SDXL and its refiner are told a vector, too, but have no attention at their first level."""
 
 SINGLE_FILE = Layout(
     name="unclip",

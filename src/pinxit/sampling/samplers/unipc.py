@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LAST_LEVEL = 0.001
 """Where bh1's last step ends instead of 0, at which its weights are not finite."""
+LAST_LEVEL_COMFYUI = 2.0**-10
+"""What that level becomes in ComfyUI, which computes sqrt(1 - 1 / (1 + sigma^2)) in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def uni_pc(
     del noise
     levels = [process.offset(sigmas[0]), *sigmas[1:]]
     if levels[-1] == 0 and not (options.dialect == "diffusers" and options.solver == "bh2"):
-        levels[-1] = LAST_LEVEL
+        levels[-1] = LAST_LEVEL_COMFYUI if options.dialect == "comfyui" else LAST_LEVEL
     steps = len(levels) - 1
     top = options.order if options.dialect == "diffusers" else max(min(options.order, steps - 1), 1)
     known: list[_Known] = []

@@ -14,7 +14,7 @@ import numpy as np
 from pinxit.engine.catalog import Catalog
 from pinxit.schema.errors import BadInput
 from pinxit.studio.convert.blocks import block_of, blocks_of, read_blocks
-from pinxit.studio.convert.model import Chosen, Converted, Wish, apart, chosen, left_out, write_rooms
+from pinxit.studio.convert.model import Chosen, Converted, Wish, apart, chosen, left_out, markers_of, write_rooms
 from pinxit.studio.convert.understanding import Known, open_source, understand
 from pinxit.weights.blobs import Blob, Files, is_float
 from pinxit.weights.files import Outgoing
@@ -82,6 +82,7 @@ def merge(
         for model in models[1:]:
             still_there(model.source.header)
         rooms = [(name, recipe.mixed(name, files, wish.dtype)) for name in recipe.parts]
+        rooms.append(("", markers_of(models[0], target, files)))
         written = write_rooms(models[0], target, rooms, destination, wish)
     return Converted(
         files=written,

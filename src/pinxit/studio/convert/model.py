@@ -41,6 +41,8 @@ STALE = ("modelspec.hash_sha256", "sshs_model_hash", "sshs_legacy_hash")
 """Metadata about the bytes of the tensors, which are others now."""
 PREDICTIONS: Mapping[str, str] = {"epsilon": "epsilon", "velocity": "v"}
 """What modelspec calls the prediction types."""
+MARKER = "marker"
+"""How the reasons begin for which a table drops tensors that say something."""
 MAX_HISTORY = 64 * 1024
 
 
@@ -195,9 +197,8 @@ def write_known(known: Known, target: Chosen, destination: Path, wish: Wish) -> 
     named = {name: laid_out(target.layout, name, blobs) for name, blobs in target.parts.items()}
     kept = {info.name for tensors in named.values() for info in tensors}
     with still_there(known.source.header) as files:
-        rooms = [
-            (name, [_ready(tensor, files, wish.dtype) for tensor in tensors]) for name, tensors in named.items()
-        ]
+        rooms = [(name, [_ready(tensor, files, wish.dtype) for tensor in tensors]) for name, tensors in named.items()]
+        rooms.append(("", markers_of(known, target, files)))
         written = write_rooms(known, target, rooms, destination, wish)
     return Converted(
         files=written,
@@ -215,6 +216,14 @@ def _ready(tensor: Named, files: Files, dtype: str | None) -> Outgoing:
     return outgoing(tensor.name, tensor.blob, files, dtype or ("F16" if tensor.blob.packed else None))
 
 
+def markers_of(known: Known, target: Chosen, files: Files) -> list[Outgoing]:
+    """The tensors of a single file that are no weights, but say what it predicts. A folder has its JSON for that."""
+    if target.layout.folder or known.match.layout.folder:
+        return []
+    reasons = known.match.dropped
+    return [outgoing(name, known.source.blobs[name], files) for name in reasons if reasons[name].startswith(MARKER)]
+
+
 def write_rooms(
     known: Known,
     target: Chosen,
@@ -222,7 +231,10 @@ def write_rooms(
     destination: Path,
     wish: Wish,
 ) -> tuple[Path, ...]:
-    """Write tensors that are ready, by component, as the layout of `target` wants them. Returns the files."""
+    """Write tensors that are ready, by component, as the layout of `target` wants them. Returns the files.
+
+    What has no component goes into a single file as it is, in place of the family's own markers of that name.
+    """
     layout = target.layout
     metadata = metadata_of(known, target, wish)
     goal = Target(
@@ -232,8 +244,9 @@ def write_rooms(
     check = _checker(known, layout)
     if not layout.folder:
         tensors = [tensor for _, part in rooms for tensor in part]
-        return write_single([*tensors, *(_marker(name) for name in beside.markers)], goal, check)
-    placed = [_room(layout, name, tensors) for name, tensors in rooms]
+        extra = set(beside.markers) - {tensor.name for tensor in tensors}
+        return write_single([*tensors, *(_marker(name) for name in sorted(extra))], goal, check)
+    placed = [_room(layout, name, tensors) for name, tensors in rooms if name]
     return write_folder(placed, goal, check, files=beside.files, copies=beside.copies)
 
 
@@ -264,7 +277,8 @@ def _checker(known: Known, layout: Layout) -> Check:
 
 def left_out(match: Match, target: Chosen) -> dict[str, int]:
     """Why tensors of the source did not come along, and how many."""
-    reasons = Counter(match.dropped.values())
+    dropped = match.dropped.values()
+    reasons = Counter(reason for reason in dropped if target.layout.folder or not reason.startswith(MARKER))
     for component, part in match.parts.items():
         if component == AVERAGE and component not in target.parts:
             reasons["average of the training, beside the weights"] += len(part.entries)

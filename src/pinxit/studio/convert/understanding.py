@@ -13,9 +13,10 @@ from pinxit.engine.catalog import Catalog
 from pinxit.models.contract import AnyFamily
 from pinxit.models.kinds import AnyKind, find_kind
 from pinxit.schema.errors import BadInput, UnknownModelFormat
-from pinxit.weights.blobs import Source, plain_source
+from pinxit.weights.blobs import Source, blob_of, plain_source
 from pinxit.weights.folder import read_model
 from pinxit.weights.gguf import is_gguf, read_gguf
+from pinxit.weights.header import Header
 from pinxit.weights.identify import Match, identify
 from pinxit.weights.layout import Layout
 from pinxit.weights.legacy import is_legacy, read_legacy
@@ -60,7 +61,25 @@ def open_source(path: Path) -> Source:
             return read_gguf(path)
         if is_legacy(path):
             return read_legacy(path)
-    return plain_source(read_model(path))
+        return plain_source(read_model(path))
+    return _open_folder(path)
+
+
+def _open_folder(path: Path) -> Source:
+    """A folder, whose networks may be pickles, each of which a sandbox reads."""
+    opened: dict[Path, Source] = {}
+
+    def pickled(file: Path) -> Header:
+        opened[file] = read_legacy(file)
+        return opened[file].header
+
+    header = read_model(path, legacy=pickled)
+    blobs = {
+        name: opened[info.path].blobs[info.name] if info.path in opened else blob_of(name, info)
+        for name, info in header.tensors.items()
+    }
+    notes = tuple(note for source in opened.values() for note in source.notes)
+    return Source(header=header, blobs=blobs, notes=notes)
 
 
 def understand(source: Source, catalog: Catalog) -> Known:

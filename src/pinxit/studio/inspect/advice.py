@@ -18,12 +18,10 @@ SOURCES: Mapping[tuple[str, str], str] = {
     (
         "sd2",
         "text_encoder",
-    ): "stabilityai/stable-diffusion-2-1, folder text_encoder (laion/CLIP-ViT-H-14-laion2B-s32B-b79K)",
+    ): "stabilityai/stable-diffusion-2-1, folder text_encoder",
     ("sdxl", "vae"): "stabilityai/sdxl-vae",
     ("sdxl", "text_encoder"): "openai/clip-vit-large-patch14",
     ("sdxl", "text_encoder_2"): "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
-    ("refiner", "vae"): "stabilityai/sdxl-vae",
-    ("refiner", "text_encoder_2"): "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
     ("sd3", "vae"): "stabilityai/stable-diffusion-3-medium, folder vae",
     ("sd3", "text_encoder"): "openai/clip-vit-large-patch14",
     ("sd3", "text_encoder_2"): "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
@@ -156,7 +154,7 @@ def _smaller(found: Identity, path: Path) -> Iterator[Note]:
     if any(part.name.endswith("_average") for part in found.components):
         yield note("advice.average", command=f"pinxit models prune {_word(path)} {smaller}")
     elif any("F32" in part.dtypes and part.parameters > 10**7 for part in found.components):
-        yield note("advice.half", command=f"pinxit models convert {_word(path)} {smaller} --dtype float16")
+        yield note("advice.half", command=f"pinxit models convert {_word(path)} {smaller} --dtype f16")
 
 
 def _word(path: Path) -> str:

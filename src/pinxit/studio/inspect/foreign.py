@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 from collections.abc import Mapping
@@ -123,6 +124,8 @@ def _cut_off(path: Path, size: int, length: int) -> Stranger | None:
     with path.open("rb") as stream:
         stream.seek(8)
         raw = stream.read(length)
+    if raw.count(b'"data_offsets"') > Limits().tensors:
+        return None
     tensors = _tensors(path, raw)
     end = max((info.end for info in tensors.values()), default=0)
     if not tensors or end <= size:
@@ -153,6 +156,8 @@ def _tensor(path: Path, name: str, value: object, base: int) -> TensorInfo | Non
         return None
     sizes, span = _counts(shape, MAX_DIMENSIONS), _counts(offsets, 2)
     if sizes is None or span is None or len(span) != 2 or span[0] > span[1]:
+        return None
+    if span[1] - span[0] != math.prod(sizes) * DTYPE_BYTES[dtype]:
         return None
     return TensorInfo(name=name, dtype=dtype, shape=sizes, start=base + span[0], end=base + span[1], path=path)
 

@@ -11,14 +11,14 @@ from typing import Any
 
 from pinxit.engine.catalog import Catalog
 from pinxit.models.contract import AnyFamily, Facts
-from pinxit.models.kinds import find_kind
+from pinxit.models.kinds import About, find_kind
 from pinxit.schema.errors import ModelError
+from pinxit.studio.inspect.adapters import algorithm, base_family
 from pinxit.studio.inspect.inspection import Component
 from pinxit.studio.inspect.known import LANGUAGE_MODELS, LanguageModel
-from pinxit.studio.inspect.metadata import cleaned
 from pinxit.studio.inspect.words import TEXTS, Note, note, plain
 from pinxit.weights.header import Header, TensorInfo
-from pinxit.weights.identify import Match, identify, match_layout
+from pinxit.weights.identify import Match, Views, identify, match_layout
 from pinxit.weights.looks import looks_like
 
 PREDICTIONS: Mapping[str, str] = {"velocity": "v-prediction"}
@@ -49,26 +49,9 @@ LOOKS: tuple[tuple[str, str], ...] = (
 )
 """Kinds by the nouns of `looks_like`, most particular first."""
 
-ALGORITHMS: tuple[tuple[str, str], ...] = (
-    (r"\.hada_[wt]\d", "loha"),
-    (r"\.lokr_[wt]\d", "lokr"),
-    (r"\.oft_(blocks|diag|R)", "oft"),
-    (r"\.[ab][12]\.weight$", "glora"),
-    (r"\.on_input$", "ia3"),
-    (r"\.(dora_scale|lora_magnitude_vector)", "dora"),
-    (r"\.lora_mid\.|resnets_\d+_conv.*\.lora_|resnets\.\d+\.conv.*\.lora_|_in_layers_2\.lora_", "locon"),
-    (r"lora", "lora"),
-)
-"""How an adapter's factors make up its change of the weights, by the suffixes of their names."""
 
-BASES: tuple[tuple[str, str], ...] = (
-    (r"refiner", "refiner"),
-    (r"xl", "sdxl"),
-    (r"sd_?3|diffusion-3|v3", "sd3"),
-    (r"sd_v2|diffusion-v?2", "sd2"),
-    (r"sd_v1|diffusion-v?1", "sd1"),
-)
-"""Families by how trainers spell them in `ss_base_model_version` and `modelspec.architecture`."""
+SMALL = ("lora", "embedding", "hypernetwork")
+"""Kinds of additions that change a model and hold no network of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +80,16 @@ def identity(header: Header, catalog: Catalog) -> Identity:
     """What `header` is. Never raises for a file that nobody knows: then it says what it looks like."""
     reasons: list[str] = []
     layouts = [layout for family in catalog.families for layout in family.layouts]
+    views = Views(header.shapes)
     try:
-        return _family(identify(header, layouts), catalog)
+        return _family(identify(header, layouts, views=views), catalog)
     except ModelError as error:
         reasons.append(error.message)
     try:
         return _kind(header, catalog)
     except ModelError as error:
         reasons.append(error.message)
-    return _part(header, catalog) or _looks(header, catalog, reasons[0])
+    return _part(header, catalog) or _looks(header, catalog, reasons[0], views)
 
 
 def _part(header: Header, catalog: Catalog) -> Identity | None:
@@ -148,7 +132,7 @@ def _family(match: Match, catalog: Catalog) -> Identity:
         prediction=prediction,
         facts=facts,
         match=match,
-        layout="single-file" if kind == "checkpoint" else "diffusers",
+        layout="single" if kind == "checkpoint" else "diffusers",
         missing=facts.absent if facts else tuple(optional),
         scheduler=_scheduler(facts),
     )
@@ -208,17 +192,21 @@ def _scheduler(facts: Facts | None) -> dict[str, object]:
 def _kind(header: Header, catalog: Catalog) -> Identity:
     found = find_kind(header, catalog.kinds)
     name = KINDS.get(found.kind.name, found.kind.name.replace("_", "-"))
-    about = found.about
+    trouble: tuple[str, ...] = ()
+    try:
+        about = found.about
+    except ModelError as error:
+        about, trouble = About(), (f"its settings cannot be read: {error.message}",)
     return Identity(
         kind=name,
         title=kind_title(name, found.kind.title),
-        evidence=(*about.evidence, *found.match.evidence),
+        evidence=(*about.evidence, *found.match.evidence, *trouble),
         components=_components(found.match) or (component_of(name, header.tensors.values()),),
         goes_with=about.bases[0] if about.bases else None,
         candidates=about.bases[1:],
-        variant=about.variant or (_algorithm(header) if name == "lora" else None),
+        variant=about.variant or (algorithm(header) if name == "lora" else None),
         match=found.match,
-        layout=("diffusers" if found.match.layout.folder else "single-file") if found.match.parts else None,
+        layout=("diffusers" if found.match.layout.folder else "single") if found.match.parts else None,
         hint=found.kind.hint,
     )
 
@@ -228,14 +216,13 @@ def kind_title(name: str, title: str) -> Note:
     return note(f"kind.{name}") if f"kind.{name}" in TEXTS else plain(title)
 
 
-def _looks(header: Header, catalog: Catalog, reason: str) -> Identity:
+def _looks(header: Header, catalog: Catalog, reason: str, views: Views) -> Identity:
     noun, hint = looks_like(header)
     kind = next((name for pattern, name in LOOKS if re.search(pattern, noun)), "unknown")
-    shapes = header.shapes
     layouts = [layout for family in catalog.families for layout in family.layouts]
-    near = [layout.family for layout in layouts if match_layout(header, layout, shapes)] if kind != "empty" else []
-    model = _language_model(shapes)
-    base, source = _base(header.metadata)
+    near = [layout.family for layout in layouts if match_layout(header, layout, views=views)] if kind != "empty" else []
+    model = _language_model(views.shapes)
+    base, source = base_family(header, kind) if kind in SMALL else (None, "")
     evidence = [f"it looks like {noun}"]
     evidence += [f"its table of words has the size of {model.title}"] if model else []
     evidence += [source] if source else []
@@ -246,28 +233,14 @@ def _looks(header: Header, catalog: Catalog, reason: str) -> Identity:
         components=(component_of("tensors", header.tensors.values()),) if header.tensors else (),
         goes_with=base if base in catalog.families.names() else None,
         candidates=tuple(dict.fromkeys(near)),
-        variant=model.title if model else _algorithm(header) if kind == "lora" else None,
+        variant=model.title if model else algorithm(header) if kind == "lora" else None,
         hint=hint,
         language_model=model,
     )
 
 
-def _algorithm(header: Header) -> str | None:
-    return next((name for pattern, name in ALGORITHMS if any(re.search(pattern, key) for key in header.tensors)), None)
-
-
 def _language_model(shapes: Mapping[str, Sequence[int]]) -> LanguageModel | None:
     return next((known for known in LANGUAGE_MODELS if tuple(shapes.get(known.table, ())) == known.shape), None)
-
-
-def _base(metadata: Mapping[str, str]) -> tuple[str | None, str]:
-    """The family that a file was trained for, by its trainer's word, and the sentence that says so."""
-    for key in ("ss_base_model_version", "modelspec.architecture"):
-        text = metadata.get(key, "")
-        for pattern, family in BASES:
-            if text and re.search(pattern, text[:200].lower()):
-                return family, f"its {key} says {cleaned(text, 80)}"
-    return None, ""
 
 
 def _components(match: Match) -> tuple[Component, ...]:

@@ -67,7 +67,7 @@ def shown_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def training_facts(metadata: Mapping[str, str]) -> dict[str, str]:
-    """How the file was made, as kohya's trainer, modelspec and A1111's merger write it; what nobody said is left out."""
+    """How the file was made, as kohya's trainer, modelspec and A1111's merger write it; only what they said."""
     named = {ours: cleaned(metadata[theirs], 200) for theirs, ours in TRAINING.items() if metadata.get(theirs)}
     facts = {name: value for name, value in named.items() if value and value not in ("None", "null")}
     if tags := _tags(metadata.get("ss_tag_frequency", "")):

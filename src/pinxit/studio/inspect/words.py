@@ -50,7 +50,7 @@ TEXTS: Mapping[str, str] = MappingProxyType(
         "advice.lfs": "Fetch the weights with `git lfs pull`, or download the file itself.",
         "advice.licence": "Read its licence before you use it for business.",
         "advice.missing": "{part} is missing; it usually comes from {source}.",
-        "advice.missing-optional": "{part} is not in it; the model paints without, less exactly. It comes from {source}.",
+        "advice.missing-optional": "{part} is not in it; the model paints without it, less exactly. It is in {source}.",
         "advice.missing-unknown": "{part} is missing; take it from a model of the same family.",
         "advice.name": "Put it into {folder} to call it by its name.",
         "advice.paint": "Paint with it: {command}",

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-MAX_OPERATIONS = 4_000_000
+MAX_OPERATIONS = 1_000_000
 MAX_BYTES = 64 * 2**20
 MAX_STACK = 1_000_000
 MAX_MARKS = 10_000
@@ -241,7 +241,7 @@ class Machine:
         texts = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in (module, name)]
         found = Global(*texts)
         if str(found) not in self._calls and not self._tolerated(found):
-            raise RefusedError(f"it asks for {ascii(str(found))[1:121]}, which no weights need. It is not safe to load")
+            raise RefusedError(f"it asks for {ascii(str(found))[1:-1][:120]}, which no weights need. It is not safe to load")
         self._push(found)
 
     def find_on_stack(self) -> None:
@@ -357,6 +357,8 @@ _OPERATIONS: dict[bytes, Callable[[Machine], None]] = {
     b"\x95": lambda self: None if self._read(8) else None,
 }
 """Left out: extension codes and out-of-band buffers, which name things that only another program knows."""
+
+KNOWN_OPERATIONS = frozenset(_OPERATIONS)
 
 
 def _unknown_protocol() -> None:

@@ -53,6 +53,7 @@ PROTOCOL = 1001
 MAX_RECORDS = 50_000
 MAX_TENSORS = 20_000
 MAX_DEPTH = 16
+MAX_STEPS = 200_000
 MAX_SIZE = 2**63
 SPARE_BYTES = 16 * 2**20
 
@@ -357,7 +358,7 @@ def _flattened(root: object) -> Iterator[tuple[str, TensorAt]]:
     while waiting:
         name, value, depth = waiting.pop()
         steps += 1
-        if steps > 1_000_000:
+        if steps > MAX_STEPS:
             raise RefusedError("it is nested beyond all measure")
         if isinstance(value, TensorAt):
             yield name or "tensor", value

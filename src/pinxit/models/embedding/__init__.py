@@ -1,0 +1,1 @@
+"""Textual inversion: words that are vectors."""

@@ -1,0 +1,1 @@
+"""Hypernetworks: layers before the keys and values of every attention."""

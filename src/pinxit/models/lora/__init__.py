@@ -1,0 +1,1 @@
+"""LoRAs and their relatives: small changes of a model's weights."""
