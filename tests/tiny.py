@@ -146,7 +146,7 @@ def sd3_config(*, variant: Variant) -> Sd3Config:
     """Two joint blocks, and text encoders of 64 channels; like SD 3.5 with what distinguishes the variant."""
     return Sd3Config(
         variant=variant,
-        turbo=False,
+        distilled=None,
         transformer=MmditConfig(
             width=128,
             depth=2,
@@ -251,13 +251,13 @@ def make_upscale2(path: Path) -> Path:
     """A random latent x2 upscaler in one file."""
     text = ClipTextConfig(width=64, intermediate=64, layers=2, heads=1)
     unet = KUNetConfig(
-        widths=(32, 64),
-        blocks=(2, 2),
-        own=(False, True),
-        cross=(False, True),
+        widths=(64, 128, 128),
+        blocks=(2, 2, 2),
+        own=(False, False, True),
+        cross=(False, True, True),
         context_dim=64,
         condition=128 + 64,
-        mapping=64,
+        mapping=128,
         head_width=64,
     )
     vae = VaeConfig(channels=32, channel_mult=(1, 1, 1, 1), num_res_blocks=1)

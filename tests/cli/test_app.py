@@ -106,7 +106,7 @@ def test_the_version_is_told() -> None:
         (["data"], "data needs a second word.", "Known: data build."),
         (["paint"], "pinxit paint needs PROMPT.", "See pinxit paint --help."),
         (["paint", "a", "cat"], "Unexpected: cat", "Put words that belong together in quotes."),
-        (["paint", "x", "--stps", "3"], "There is no flag --stps.", "Did you mean --steps or --s-tmin?"),
+        (["paint", "x", "--stps", "3"], "There is no flag --stps.", "Did you mean --steps or --shift?"),
         (["paint", "x", "--zzzzzz"], "There is no flag --zzzzzz.", "See pinxit paint --help."),
         (["paint", "-x"], "There is no flag -x.", "Put -- before a word that begins with a dash."),
         (["paint", "x", "--steps"], "--steps needs a value: --steps N", "See pinxit paint --help."),

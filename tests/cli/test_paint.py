@@ -96,12 +96,15 @@ def test_arguments_and_requests_say_the_same(request: GenerationRequest) -> None
         for name in GenerationRequest.model_fields
         if given_by(name, request)
     ]
+    for one in request.passes:
+        words += [f"--refiner={one.model}", f"--refiner-switch={one.switch!r}"]
     arguments = parse(words, request_flags.request_flags(), (), "paint", lambda key, **_: text(key))
-    assert validated(request_flags.given(arguments)) == request
+    passes = request_flags.given_passes(arguments)
+    assert validated({**request_flags.given(arguments), **({} if passes is None else {"passes": passes})}) == request
 
 
 def given_by(name: str, request: GenerationRequest) -> bool:
-    return name != "source" and getattr(request, name) is not None
+    return name not in ("source", "passes") and getattr(request, name) is not None
 
 
 def spelt(name: str, request: GenerationRequest) -> str:

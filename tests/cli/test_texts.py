@@ -12,7 +12,7 @@ from pinxit.schema.events import StageStarted
 from pinxit.schema.language import locale_texts
 
 FOLDER = Path(pinxit.cli.__file__).parent
-BUILT = ("doctor.mark.", "check.", "stage.", "exit.", "page.")
+BUILT = ("evaluate.", "doctor.mark.", "check.", "stage.", "exit.", "page.")
 """Texts whose ids are put together where they are used."""
 
 

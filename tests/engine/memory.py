@@ -1,7 +1,7 @@
 """Measures in a process of its own what models take of memory. Prints JSON; sizes in bytes.
 
-    python -m tests.engine.memory load FILE DTYPE           resident memory that loading all networks adds, and its peak
-    python -m tests.engine.memory switch FILE FILE COUNT    resident memory after each of COUNT switches
+python -m tests.engine.memory load FILE DTYPE WARM      resident memory that loading all networks adds, and its peak
+python -m tests.engine.memory switch FILE FILE COUNT    resident memory after each of COUNT switches
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from pathlib import Path
 
 import torch
 
-from pinxit.engine.plan import Resolved, resolve
+from pinxit.engine.plan import Resolved, plan, resolve
 from pinxit.engine.residency import Residency
+from pinxit.engine.run import run
 from pinxit.plugins.manager import build_catalog
 from pinxit.schema.request import GenerationRequest
 from pinxit.studio.library import Library
+
+PAINTED = 25
+"""Every so many switches a picture is painted, too."""
 
 
 def status(field: str) -> int:
@@ -32,7 +36,7 @@ def forget_peak() -> None:
 
 def resolved(path: Path) -> Resolved:
     library = Library([path.parent], builtin=Path("none"))
-    request = GenerationRequest(prompt="", seed=0, model=path.stem)
+    request = GenerationRequest(prompt="a cat", seed=0, steps=1, size="64x64", model=path.stem)  # pyright: ignore[reportArgumentType] - read as text
     return resolve(request, build_catalog(), library)
 
 
@@ -41,27 +45,38 @@ def load(residency: Residency, model: Resolved) -> None:
         residency.network(model, component)
 
 
+def loading(path: Path, dtype: str, warm: Path) -> dict[str, object]:
+    """What torch and its kernels take for themselves is no model's, so the small model `warm` is loaded before."""
+    residency = Residency(dtype=getattr(torch, dtype))
+    load(residency, resolved(warm))
+    residency.clear()
+    model = resolved(path)
+    gc.collect()
+    before = status("VmRSS")
+    forget_peak()
+    load(residency, model)
+    return {"added": status("VmRSS") - before, "peak": status("VmHWM") - before}
+
+
+def switching(paths: list[Path], count: int) -> dict[str, object]:
+    residency = Residency(dtype=torch.bfloat16)
+    models = [resolved(path) for path in paths]
+    seen: list[int] = []
+    for index in range(count + 2):
+        if index % PAINTED < 2:
+            for _ in run(plan(models[index % 2]), residency):
+                pass
+        else:
+            load(residency, models[index % 2])
+        seen.append(status("VmRSS"))
+    return {"seen": seen}
+
+
 def main(words: list[str]) -> dict[str, object]:
     torch.set_num_threads(1)
     if words[0] == "load":
-        residency = Residency(dtype=getattr(torch, words[2]))
-        # What torch and its kernels take for themselves is no model's.
-        warm = resolved(Path(words[3]))
-        load(residency, warm)
-        residency.clear()
-        model = resolved(Path(words[1]))
-        gc.collect()
-        before = status("VmRSS")
-        forget_peak()
-        load(residency, model)
-        return {"added": status("VmRSS") - before, "peak": status("VmHWM") - before}
-    residency = Residency(dtype=torch.bfloat16)
-    models = [resolved(Path(word)) for word in words[1:3]]
-    seen: list[int] = []
-    for index in range(int(words[3]) + 2):
-        load(residency, models[index % 2])
-        seen.append(status("VmRSS"))
-    return {"seen": seen}
+        return loading(Path(words[1]), words[2], Path(words[3]))
+    return switching([Path(word) for word in words[1:3]], int(words[3]))
 
 
 if __name__ == "__main__":

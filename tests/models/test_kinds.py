@@ -90,8 +90,8 @@ def test_what_is_no_whole_model_is_told_with_its_kind() -> None:
     with pytest.raises(UnknownModelFormat) as told:
         identify_model(header_of(manifest("controlnet-sd15")), layouts, catalog.kinds)
     assert str(told.value) == (
-        "model.safetensors is no whole model; its kind: ControlNet. It guides a model with a picture; it is no model by "
-        "itself."
+        "model.safetensors is no whole model; its kind: ControlNet. It guides a model with a picture; it is no model "
+        "by itself."
     )
     with pytest.raises(UnknownModelFormat, match="it looks like a language model"):
         identify_model(header_of({"model.layers.0.self_attn.q_proj.weight": (4, 4)}), layouts, catalog.kinds)

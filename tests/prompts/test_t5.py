@@ -102,7 +102,9 @@ def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
 def test_the_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(t5, "find_spec", lambda name: None)
     with pytest.raises(Missing) as raised:
-        T5Tokenizer.from_folder(tmp_path, vocab_size=9)
+        from_pieces(tmp_path).encode("a")
+    assert from_pieces(tmp_path).json_text() is None
+    assert T5Tokenizer.from_text("{}", vocab_size=9).json_text() == "{}"
     assert str(raised.value) == (
         "This model's third text encoder, T5, needs the library tokenizers, which is not installed. "
         "Install it: pip install 'pinxit[t5]'."

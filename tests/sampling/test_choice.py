@@ -42,8 +42,9 @@ SAMPLERS_SENT: dict[str, str] = {
         ddpm = ddpm; lcm = lcm; ipndm = ipndm; ipndm_v = ipndm_v; deis = deis; res_multistep = res_multistep;
         res_multistep_cfg_pp = res_multistep_cfg_pp; res_multistep_ancestral = res_multistep_ancestral;
         res_multistep_ancestral_cfg_pp = res_multistep_ancestral_cfg_pp; gradient_estimation = gradient_estimation;
-        gradient_estimation_cfg_pp = gradient_estimation_cfg_pp; er_sde = er_sde; seeds_2 = seeds_2; seeds_3 = seeds_3;
-        sa_solver = sa_solver; sa_solver_pece = sa_solver_pece; ddim = ddim; uni_pc = uni_pc; uni_pc_bh2 = uni_pc_bh2""",
+        gradient_estimation_cfg_pp = gradient_estimation_cfg_pp; er_sde = er_sde; seeds_2 = seeds_2;
+        seeds_3 = seeds_3; sa_solver = sa_solver; sa_solver_pece = sa_solver_pece; ddim = ddim; uni_pc = uni_pc;
+        uni_pc_bh2 = uni_pc_bh2""",
     "InvokeAI": """
         ddim = ddim; ddpm = ddpm; deis = deis; deis_k = deis + karras; lms = lms; lms_k = lms + karras; pndm = plms;
         heun = heun; heun_k = heun + karras; euler = euler; euler_k = euler + karras; euler_a = euler_ancestral;
@@ -82,9 +83,11 @@ SAMPLERS_SENT: dict[str, str] = {
         DPM++ 2M Karras = dpmpp_2m + karras; DPM++ SDE Karras = dpmpp_sde + karras;
         DPM++ 2M SDE Karras = dpmpp_2m_sde + karras; DPM++ 2M SDE Exponential = dpmpp_2m_sde + exponential;
         DPM++ 2M SDE Heun Karras = dpmpp_2m_sde_heun + karras; DPM++ 3M SDE Exponential = dpmpp_3m_sde + exponential;
-        DPM2 a Karras = dpm_2_ancestral + karras; LMS Karras = lms + karras; DPM++ 2S a Karras = dpmpp_2s_ancestral + karras;
+        DPM2 a Karras = dpm_2_ancestral + karras; LMS Karras = lms + karras;
+        DPM++ 2S a Karras = dpmpp_2s_ancestral + karras;
         Euler A SGMUniform = euler_ancestral + sgm_uniform; DPM++ 2M Align Your Steps = dpmpp_2m + align_your_steps;
-        dpmpp_2m_karras = dpmpp_2m + karras; k_dpmpp_2m_karras = dpmpp_2m + karras; Euler AYS = euler + align_your_steps""",
+        dpmpp_2m_karras = dpmpp_2m + karras; k_dpmpp_2m_karras = dpmpp_2m + karras;
+        Euler AYS = euler + align_your_steps""",
 }
 SCHEDULES_SENT: dict[str, str] = {
     "A1111 and Forge": """
@@ -99,7 +102,8 @@ SCHEDULES_SENT: dict[str, str] = {
         ddim_uniform = ddim_uniform; beta = beta; normal = normal; linear_quadratic = linear_quadratic;
         kl_optimal = kl_optimal; PolyexponentialScheduler = polyexponential; LaplaceScheduler = laplace;
         SDTurboScheduler = turbo; BetaSamplingScheduler = beta; VPScheduler = vp;
-        AlignYourStepsScheduler = align_your_steps; GITSScheduler = gits; bong_tangent = bong_tangent; beta57 = beta57""",
+        AlignYourStepsScheduler = align_your_steps; GITSScheduler = gits; bong_tangent = bong_tangent;
+        beta57 = beta57""",
     "stable-diffusion.cpp": """
         discrete = normal; karras = karras; exponential = exponential; ays = align_your_steps; gits = gits;
         sgm_uniform = sgm_uniform; simple = simple; smoothstep = smoothstep; kl_optimal = kl_optimal; lcm = lcm;
@@ -185,7 +189,9 @@ def test_a_foreign_schedule_is_refused_with_the_nearest(name: str) -> None:
     program, near = SCHEDULES_NOT_OFFERED[name]
     with pytest.raises(BadInput) as raised:
         schedule_named(name, CATALOG.schedules)
-    assert str(raised.value) == f"pinxit does not offer {name!r}, a schedule of {program}. The nearest it has is {near}."
+    assert (
+        str(raised.value) == f"pinxit does not offer {name!r}, a schedule of {program}. The nearest it has is {near}."
+    )
     assert near in CATALOG.schedules
 
 
@@ -194,7 +200,9 @@ def test_unknown_names_are_told_with_the_nearest() -> None:
         sampler_named("DPM++ 9M", CATALOG.samplers, CATALOG.schedules)
     with pytest.raises(UnknownName, match=r"There is no schedule named 'karrass'\. Did you mean 'karras'"):
         schedule_named("karrass", CATALOG.schedules)
-    with pytest.raises(UnknownName, match=r"There is no sampler named 'zzz'\. Known: ddim, ddpm, deis, .*uni_pc_bh2\.$"):
+    with pytest.raises(
+        UnknownName, match=r"There is no sampler named 'zzz'\. Known: ddim, ddpm, deis, .*uni_pc_bh2\.$"
+    ):
         sampler_named("zzz", CATALOG.samplers, CATALOG.schedules)
     with pytest.raises(UnknownName, match=r"There is no dialect named 'comfi'\. Did you mean 'comfyui' or 'comfy'"):
         dialect_named("comfi")

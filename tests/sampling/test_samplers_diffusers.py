@@ -138,8 +138,16 @@ def test_a_configuration_that_is_not_offered(config: dict[str, object], told: st
     ("config", "sampler", "schedule"),
     [
         ({"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True}, "dpmpp_2m", "karras"),
-        ({"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"}, "dpmpp_2m_sde", "sgm_uniform"),
-        ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3, "use_lu_lambdas": True}, "dpmpp_3m", "exponential"),
+        (
+            {"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"},
+            "dpmpp_2m_sde",
+            "sgm_uniform",
+        ),
+        (
+            {"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3, "use_lu_lambdas": True},
+            "dpmpp_3m",
+            "exponential",
+        ),
         ({"_class_name": "PNDMScheduler", "skip_prk_steps": True, "steps_offset": 1}, "plms", "leading"),
         ({"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "trailing"}, "euler", "trailing"),
         ({"_class_name": "EDMEulerScheduler"}, "euler", "karras"),

@@ -127,7 +127,7 @@ def test_a_configuration_of_diffusers(case: str, want: dict[str, Any]) -> None:
     config = {**want["config"], "_class_name": f"{CLASSES[name.split()[0]]}Scheduler"}
     flow, zero = "shift" in config, config.get("rescale_betas_zero_snr", False)
     table = zero_terminal_levels("diffusers") if zero else None
-    process: NoiseProcess = Flow(shift=config["shift"]) if flow else Epsilon(table=table) if table else PROCESS
+    process: NoiseProcess = Flow(shift=float(config["shift"])) if flow else Epsilon(table=table) if table else PROCESS
     ours = levels(config, int(count), process)
     if "sigmas" in want:
         # Two-stage classes list each inner level twice, and zeros at the end.
@@ -149,16 +149,12 @@ def test_every_recorded_row_is_compared_or_has_a_reason() -> None:
 @pytest.mark.parametrize("process", [PROCESS, ZERO_TERMINAL, Flow(shift=3.0), EDM()], ids=str)
 @given(n=st.integers(1, 10))
 def test_every_schedule_falls(spec: Any, process: NoiseProcess, n: int) -> None:
-    try:
-        sigmas = spec.run(n, process, ScheduleOptions())
-    except BadInput as refusal:
-        assert isinstance(process, Flow)
-        assert spec.name in VE_ONLY
-        assert str(refusal) == (
-            f"The schedule {spec.name} is made of noise levels that a flow model does not have: its noise ends at 1. "
-            "Choose the simple schedule."
-        )
+    if isinstance(process, Flow) and spec.name in VE_ONLY:
+        told = f"The schedule {spec.name} is made of noise levels that a flow model does not have: its noise ends at 1"
+        with pytest.raises(BadInput, match=told):
+            spec.run(n, process, ScheduleOptions())
         return
+    sigmas = spec.run(n, process, ScheduleOptions())
     assert all(isinstance(sigma, float) for sigma in sigmas)
     assert all(high >= low for high, low in itertools.pairwise(sigmas))
     if spec.in_time and spec.name != "turbo":

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from pinxit.schema.parts import SEED_MAX, SIDE_MAX, SIDE_MIN, SIDE_STEP, Blank, FromImage, ImageRef, Interval, Size
+from pinxit.schema.parts import (
+    SEED_MAX,
+    SIDE_MAX,
+    SIDE_MIN,
+    SIDE_STEP,
+    Blank,
+    Extent,
+    FromImage,
+    ImageRef,
+    Interval,
+    Refine,
+    Size,
+)
 from pinxit.schema.record import ModelFacts, ModelFile, Record, sigmas_sha256
 from pinxit.schema.request import GenerationRequest
 
@@ -21,6 +33,7 @@ intervals = st.builds(Interval, lo=st.floats(0, 10, allow_subnormal=True), hi=st
 file_names = st.sampled_from(["", "cat.png", "图 1.webp", "a:b.jpeg", "..."])
 images = st.builds(ImageRef, sha256=hashes, name=file_names)
 sources = st.builds(Blank) | st.builds(FromImage, image=images, strength=st.floats(0, 1))
+extents = st.builds(Extent, width=st.integers(1, 32768), height=st.integers(1, 32768))
 unit = st.none() | st.floats(0, 1)
 levels = st.lists(st.floats(1e-6, 1e5), min_size=1, max_size=9, unique=True).map(
     lambda found: (*sorted(found, reverse=True), 0.0)
@@ -60,11 +73,24 @@ requests = st.builds(
     discard_next_to_last=st.sampled_from([None, "yes", "no"]),
     dialect=st.none() | names,
     eta_noise_seed_delta=st.none() | st.integers(0, 2**53),
-    timesteps=st.sampled_from([None, "interpolated", "nearest"]),
+    timestep_rounding=st.sampled_from([None, "interpolated", "nearest"]),
     sampler_rules=st.sampled_from([None, "pinxit", "a1111", "comfyui", "diffusers"]),
     schedule_rules=st.sampled_from([None, "pinxit", "a1111", "comfyui", "diffusers"]),
     start_noise=st.sampled_from([None, "sigma", "root", "root_at_top"]),
     zero_snr_end=st.sampled_from([None, "a1111", "diffusers"]),
+    passes=st.lists(st.builds(Refine, model=model_names, switch=st.floats(0, 1)), max_size=1).map(tuple),
+    original_size=st.none() | extents,
+    crop_top=st.none() | st.integers(0, 32768),
+    crop_left=st.none() | st.integers(0, 32768),
+    target_size=st.none() | extents,
+    aesthetic_score=st.none() | st.floats(0, 10),
+    negative_aesthetic_score=st.none() | st.floats(0, 10),
+    prediction=st.sampled_from([None, "epsilon", "velocity", "edm", "edm_velocity", "flow"]),
+    zero_terminal_snr=st.sampled_from([None, "yes", "no"]),
+    shift=st.none() | st.floats(0.01, 100),
+    sigma_data=st.none() | st.floats(0.01, 100),
+    empty_negative=st.sampled_from([None, "zeros", "model", "encode"]),
+    handover=st.sampled_from([None, "time", "step"]),
 )
 
 
@@ -79,6 +105,7 @@ def record_of(request: GenerationRequest) -> Record:
             prediction="epsilon",
             files=(ModelFile(name="model.safetensors", sha256="ab" * 32),),
         ),
+        passes=tuple(ModelFacts(name=one.model, family="sdxl", prediction="epsilon") for one in request.passes),
         sigmas_sha256=sigmas_sha256((14.5, 1.0, 0.0)),
         noise="philox",
         dtype="float32",

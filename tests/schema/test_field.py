@@ -21,7 +21,7 @@ def test_a_declaration_can_be_read_back() -> None:
 
 def test_names_say_which_catalogue_holds_them() -> None:
     found = {one.name: one.names for one in knobs(GenerationRequest) if one.names}
-    assert found == {name: name for name in ("model", "sampler", "schedule", "emphasis", "noise")}
+    assert found == {name: name for name in ("model", "sampler", "schedule", "dialect", "emphasis", "noise")}
 
 
 def test_sampler_options_are_advanced() -> None:

@@ -19,7 +19,7 @@ def test_no_text_is_missing_or_left_over(lang: str) -> None:
 
 def test_every_chinese_text_is_chinese() -> None:
     same = {key for key, text in catalogue("zh-CN").items() if not any("\u4e00" <= char <= "\u9fff" for char in text)}
-    assert same == {"record.torch.title", "request.eta.title"}
+    assert same == {"record.torch.title", "request.eta.title", "request.sigma_data.title"}
 
 
 def test_every_part_of_the_schema_is_declared() -> None:

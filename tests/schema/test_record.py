@@ -11,7 +11,7 @@ from pinxit.schema.record import FORMAT, RESOLVED, Record, sigmas_sha256
 from tests.schema.strategies import EXAMPLE, EXAMPLE_RECORD, record_of, records
 
 CANONICAL = (
-    '{"dtype":"float32","engine":"pinxit 0.1.0","format":1,"model":{"family":"sd1","files":'
+    '{"dtype":"float32","engine":"pinxit 0.1.0","format":2,"model":{"family":"sd1","files":'
     '[{"name":"model.safetensors","sha256":"abababababababababababababababababababababababababababababababab"}],'
     '"name":"tiny","prediction":"epsilon"},'
     '"noise":"philox","numerics":"cpu","request":{"count":1,"fit":"crop","format":"png","guidance":7.5,"model":"tiny",'
@@ -24,6 +24,19 @@ CANONICAL = (
 def test_the_canonical_text_is_what_it_always_was() -> None:
     assert EXAMPLE_RECORD.to_json() == CANONICAL
     assert Record.from_json(CANONICAL) == EXAMPLE_RECORD
+
+
+def test_older_records_stay_readable() -> None:
+    older = Record.from_json(CANONICAL.replace('"format":2', '"format":1'))
+    assert older.request == EXAMPLE
+    assert (older.format, older.passes) == (1, ())
+
+
+def test_every_pass_has_its_model() -> None:
+    request = EXAMPLE.replace(passes=({"kind": "refine", "model": "refiner"},))
+    assert Record.from_json(record_of(request).to_json()).passes[0].name == "refiner"
+    with pytest.raises(BadInput, match="The record names 0 further models for 1 passes"):
+        Record.from_dict(EXAMPLE_RECORD.to_dict() | {"request": request.to_dict()})
 
 
 @given(records())
@@ -61,14 +74,14 @@ def test_a_model_may_have_an_owner() -> None:
 
 def test_newer_formats_are_recognised() -> None:
     with pytest.raises(BadInput) as refusal:
-        Record.from_dict(EXAMPLE_RECORD.to_dict() | {"format": FORMAT + 1, "passes": []})
-    assert str(refusal.value) == "The record has format 2; this version reads up to 1. Update pinxit to read it."
+        Record.from_dict(EXAMPLE_RECORD.to_dict() | {"format": FORMAT + 1, "news": []})
+    assert str(refusal.value) == "The record has format 3; this version reads up to 2. Update pinxit to read it."
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 0}, "format must be a whole number from 1 to 1, not 0."),
+        ({"format": 0}, "format must be a whole number from 1 to 2, not 0."),
         ({"threads": "2"}, "threads must be a whole number from 1 to 65536, not '2'."),
         ({"sigmas_sha256": "x"}, "sigmas_sha256 must be 64 hexadecimal digits in lower case, not 'x'."),
         ({"model": {}}, "model.name is missing."),

@@ -266,8 +266,21 @@ def test_the_json_schema_is_complete() -> None:
 
 
 KEYWORDS = {"type", "anyOf", "oneOf", "$ref", "const", "enum", "properties", "additionalProperties", "required"}
-NOTES = {"minimum", "maximum", "multipleOf", "pattern", "default", "title", "description", "examples", "$defs"}
-OURS = {"group", "widget", "advanced", "names", "discriminator"}
+NOTES = {
+    "minItems",
+    "maxItems",
+    "items",
+    "minimum",
+    "maximum",
+    "multipleOf",
+    "pattern",
+    "default",
+    "title",
+    "description",
+    "examples",
+    "$defs",
+}
+OURS = {"group", "widget", "advanced", "names", "flag", "discriminator"}
 
 
 def test_the_json_schema_is_valid() -> None:
@@ -276,7 +289,7 @@ def test_the_json_schema_is_valid() -> None:
     def check(node: dict[str, Any]) -> None:
         assert set(node) <= KEYWORDS | NOTES | OURS
         assert {"type", "anyOf", "oneOf", "$ref"} & set(node)
-        assert node.get("type", "object") in {"string", "integer", "number", "boolean", "object", "null"}
+        assert node.get("type", "object") in {"string", "integer", "number", "boolean", "object", "array", "null"}
         if "$ref" in node:
             assert node["$ref"].removeprefix("#/$defs/") in schema["$defs"]
         children = [*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("properties", {}).values()]

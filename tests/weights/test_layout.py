@@ -100,6 +100,13 @@ def test_views_count_and_compare() -> None:
     assert not view.unequal("none")
 
 
+def test_names_without_end_are_not_taken_apart() -> None:
+    view = View({"a" + ".b" * 1000: (1,), "c" + ".d" * 60: (1,)})
+    assert not view.has("a")
+    assert view.has("c.d.d")
+    assert len(view.shapes) == 2
+
+
 LAYOUT = Layout(
     name="test",
     family="test",

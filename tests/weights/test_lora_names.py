@@ -10,7 +10,7 @@ import pytest
 
 from pinxit.models.common.layouts import CLIP_HF, UNET_DIFFUSERS
 from pinxit.models.common.transformer_layouts import MMDIT_DIFFUSERS
-from pinxit.weights.layout import Shape
+from pinxit.weights.layout import Op, Shape
 from pinxit.weights.lora_names import NAMINGS, SUFFIXES, Target, modules, read_modules, split_name, targets
 from tests.reference import golden_json
 from tests.weights.files import manifest
@@ -115,6 +115,8 @@ def test_a_folders_thirds_of_a_joined_weight_are_told() -> None:
     assert (third.ours, third.piece) == (whole.ours, (2, 3))
     assert known["diffusion_model.joint_blocks.0.x_block.attn.qkv"] == whole
     assert "transformer.transformer_blocks.0.attn.processor.to_q" in known
+    assert known["transformer.norm_out.linear"].op is Op.SWAP
+    assert known["lora_unet_final_layer_adaLN_modulation_1"].op is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pinxit.cli.commands import Command, OpenStudio
 from pinxit.cli.parser import Arguments, Flag, Operand
-from pinxit.cli.request_flags import given, given_source, request_flags
+from pinxit.cli.request_flags import given, given_passes, given_source, request_flags
 from pinxit.cli.running import OUTPUT_FLAGS, RUN_FLAGS, adopt_model, paint_and_tell, read_image
 from pinxit.cli.terminal import Terminal
 from pinxit.schema.errors import BadInput, UsageError
@@ -26,6 +26,8 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
 
 def _request(arguments: Arguments, terminal: Terminal) -> tuple[GenerationRequest, dict[str, bytes]]:
     fields = given(arguments) | {"prompt": prompt_of(arguments.operands["PROMPT"], terminal)}
+    if (passes := given_passes(arguments)) is not None:
+        fields["passes"] = passes
     source = dict(given_source(arguments))
     inputs: dict[str, bytes] = {}
     if source:

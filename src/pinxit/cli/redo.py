@@ -9,7 +9,7 @@ from pinxit.cli.again import IMAGE, inputs_for, read_recipe
 from pinxit.cli.commands import Command, OpenStudio
 from pinxit.cli.paint import DRY_RUN
 from pinxit.cli.parser import Arguments, Operand
-from pinxit.cli.request_flags import given, given_source, request_flags
+from pinxit.cli.request_flags import given, given_passes, given_source, request_flags
 from pinxit.cli.running import OUTPUT_FLAGS, RUN_FLAGS, adopt_model, paint_and_tell, read_image
 from pinxit.cli.terminal import Terminal
 from pinxit.schema.errors import UsageError
@@ -34,6 +34,8 @@ def _changed(
 ) -> tuple[GenerationRequest, Mapping[str, bytes]]:
     """The recipe's request with the changes that were asked for, and its input pictures."""
     changes = given(arguments)
+    if (passes := given_passes(arguments, request.passes)) is not None:
+        changes["passes"] = passes
     source = dict(given_source(arguments))
     image = arguments.value("image")
     if isinstance(request.source, FromImage):

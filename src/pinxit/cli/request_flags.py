@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pinxit.cli.parser import Arguments, Flag
-from pinxit.schema.complaints import bounds, choices, lists, members, models, spelt
+from pinxit.schema.complaints import bounds, choices, listed, lists, members, models, spelt
 from pinxit.schema.field import Knob, Part, knobs
-from pinxit.schema.parts import ImageRef, Interval, Size
+from pinxit.schema.parts import Extent, ImageRef, Interval, Size
 from pinxit.schema.request import GenerationRequest
 
 LISTED: Mapping[str | None, str] = {"model": "models", "sampler": "samplers", "schedule": "schedules"}
@@ -20,7 +20,9 @@ _DIGITS_MAX = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One flag of the request. `path` is where its value belongs, such as `("source", "strength")`."""
+    """One flag of the request. `path` is where its value belongs: `("steps",)`, `("source", "strength")`, or for a list
+    of parts `("passes", "refine", "model")` with the part's kind.
+    """
 
     flag: Flag
     path: tuple[str, ...]
@@ -30,16 +32,20 @@ class Setting:
 def settings() -> Iterator[Setting]:
     """Every flag of the request. A field that is a choice of parts gives one flag for each field of those parts."""
     for knob in knobs(GenerationRequest):
+        among = listed(knob.info.annotation)
         parts = [
-            part for part in models(knob.info.annotation) if issubclass(part, Part) and "kind" in part.model_fields
+            part
+            for part in (*among, *models(knob.info.annotation))
+            if issubclass(part, Part) and "kind" in part.model_fields
         ]
         if not parts:
             yield _setting(knob, (knob.name,), knob)
             continue
         for part in parts:
+            place = (knob.name, *choices(part.model_fields["kind"].annotation)) if among else (knob.name,)
             for inner in knobs(part):
                 if inner.name != "kind":
-                    yield _setting(inner, (knob.name, inner.name), knob)
+                    yield _setting(inner, (*place, inner.name), knob)
 
 
 def request_flags(*, without: tuple[str, ...] = ()) -> tuple[Flag, ...]:
@@ -63,8 +69,24 @@ def given_source(arguments: Arguments) -> Mapping[str, object]:
     return {
         setting.path[1]: read_value(value, setting.annotation)
         for setting in settings()
-        if len(setting.path) == 2 and (value := arguments.value(setting.flag.name)) is not None
+        if setting.path[0] == "source" and (value := arguments.value(setting.flag.name)) is not None
     }
+
+
+def given_passes(arguments: Arguments, before: Sequence[Part] = ()) -> tuple[Mapping[str, object], ...] | None:
+    """The passes with the values that were given, over those of `before`; None where no flag is about one.
+
+    A kind of pass that is not there yet comes last.
+    """
+    passes = {str(one.model_dump()["kind"]): dict(one.model_dump()) for one in before}
+    changed = False
+    for setting in settings():
+        value = arguments.value(setting.flag.name)
+        if len(setting.path) == 3 and value is not None:
+            field, kind, name = setting.path
+            changed = changed or field == "passes"
+            passes.setdefault(kind, {"kind": kind})[name] = read_value(value, setting.annotation)
+    return tuple(passes.values()) if changed else None
 
 
 def read_value(word: str, annotation: object) -> object:
@@ -91,7 +113,7 @@ def _setting(knob: Knob, path: tuple[str, ...], outer: Knob) -> Setting:
     if knob.names in LISTED:
         limits = f"pinxit list {LISTED[knob.names]}"
     flag = Flag(
-        name=knob.name.replace("_", "-"),
+        name=knob.flag,
         text=f"{knob.key}.help",
         metavar=_metavar(annotation, knob),
         group="group.advanced" if outer.advanced or knob.advanced else f"group.{outer.group}",
@@ -103,7 +125,7 @@ def _setting(knob: Knob, path: tuple[str, ...], outer: Knob) -> Setting:
 
 def _metavar(annotation: object, knob: Knob) -> str:
     kinds = models(annotation)
-    if Size in kinds:
+    if Size in kinds or Extent in kinds:
         return "WxH"
     if Interval in kinds:
         return "LO,HI"

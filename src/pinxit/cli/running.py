@@ -35,10 +35,14 @@ def read_image(path: Path) -> tuple[ImageRef, bytes]:
 
 
 def adopt_model(request: GenerationRequest, studio: Studio) -> GenerationRequest:
-    """The request with its model's name where the user gave a path. A bare word is always a name."""
-    name = request.model
-    if name is None:
-        return request
+    """The request with its models' names where the user gave paths. A bare word is always a name."""
+    passes = tuple(one.model_copy(update={"model": _adopted(one.model, studio)}) for one in request.passes)
+    if request.model is None:
+        return request.replace(passes=passes)
+    return request.replace(model=_adopted(request.model, studio), passes=passes)
+
+
+def _adopted(name: str, studio: Studio) -> str:
     path = Path(name).expanduser()
     looks_like_a_path = "/" in name or "\\" in name or name.startswith("~")
     if (
@@ -46,8 +50,8 @@ def adopt_model(request: GenerationRequest, studio: Studio) -> GenerationRequest
         or (looks_like_a_path and path.exists())
         or name.startswith(("./", "../", "/", "~"))
     ):
-        return request.replace(model=studio.add_model(path))
-    return request
+        return studio.add_model(path)
+    return name
 
 
 def output_of(arguments: Arguments, terminal: Terminal) -> tuple[Path, ImageFormat | None]:

@@ -15,6 +15,7 @@ from pinxit.sampling.process import NoiseProcess, told
 from pinxit.sampling.samplers import SamplerOptions, SamplerSpec
 from pinxit.sampling.schedules import ScheduleOptions, ScheduleSpec
 from pinxit.sampling.visits import automatic, exactly, for_strength, within, without_next_to_last
+from pinxit.schema.errors import BadInput
 from pinxit.schema.parts import FromImage
 from pinxit.schema.request import GenerationRequest
 
@@ -42,16 +43,20 @@ def choose(request: GenerationRequest, catalog: Catalog, facts: Facts) -> Method
     dialect = dialect_named(request.dialect)
     finer = {name: getattr(request, name) or getattr(dialect, name) for name in FINER}
     rules = replace(dialect, **finer)
-    process = told(facts.process, rules.timesteps, rules.zero_snr_end)
+    process = told(facts.process, rules.timestep_rounding, rules.zero_snr_end)
     sampler, implied = sampler_named(request.sampler or facts.defaults.sampler, catalog.samplers, catalog.schedules)
     schedule = _schedule(request, catalog, sampler, implied, facts, rules)
     discards = _discards(request, sampler, rules)
     steps = request.steps or (len(request.sigmas) - 1 if request.sigmas else facts.defaults.steps)
     noise = catalog.noises.get(rules.noise, field="noise")
-    notes = [
-        *_level_notes(schedule, process, request),
-        *([] if noise.per_image else [f"the noise source {noise.name} ties the pictures of a batch together"]),
-    ]
+    options = ScheduleOptions(
+        sigma_min=request.sigma_min,
+        sigma_max=request.sigma_max,
+        rho=request.rho,
+        model=facts.defaults.spacing,
+        dialect=rules.schedule_rules,
+    )
+    sigmas = _sigmas(request, steps, process, schedule, options, discards=discards)
     return Method(
         sampler=sampler,
         options=_options(request, sampler, rules),
@@ -59,7 +64,7 @@ def choose(request: GenerationRequest, catalog: Catalog, facts: Facts) -> Method
         process=process,
         noise=noise,
         amplitude=rules.start_noise,
-        sigmas=_sigmas(request, steps, process, schedule, rules, facts, discards=discards),
+        sigmas=sigmas,
         fields={
             **finer,
             "noise": noise.name,
@@ -70,7 +75,7 @@ def choose(request: GenerationRequest, catalog: Catalog, facts: Facts) -> Method
             "discard_next_to_last": "yes" if discards else "no",
             "eta_noise_seed_delta": request.eta_noise_seed_delta or 0,
         },
-        notes=tuple(notes),
+        notes=tuple(_notes(request, schedule, process, options, steps)),
     )
 
 
@@ -82,7 +87,7 @@ def _schedule(
     facts: Facts,
     rules: DialectSpec,
 ) -> ScheduleSpec:
-    """The one that is named, or that the sampler's name implies; else the model's for its own sampler, else the rule."""
+    """The named one, or what the sampler's name implies; else the model's for its own sampler; else the rule's."""
     asked = schedule_named(request.schedule, catalog.schedules)
     if asked or implied:
         return cast(ScheduleSpec, asked or implied)
@@ -92,7 +97,13 @@ def _schedule(
 
 def _discards(request: GenerationRequest, sampler: SamplerSpec, rules: DialectSpec) -> bool:
     if request.sigmas:
-        return request.discard_next_to_last == "yes"
+        if request.discard_next_to_last == "yes":
+            raise BadInput(
+                "The given noise levels are visited as they are, so none can be discarded.",
+                hint="Leave out the level that is not wanted.",
+                field="discard_next_to_last",
+            )
+        return False
     if request.discard_next_to_last is not None:
         return request.discard_next_to_last == "yes"
     return rules.discards_of(sampler.name, usual=sampler.discard_next_to_last)
@@ -111,20 +122,15 @@ def _sigmas(
     steps: int,
     process: NoiseProcess,
     schedule: ScheduleSpec,
-    rules: DialectSpec,
-    facts: Facts,
+    options: ScheduleOptions,
     *,
     discards: bool,
 ) -> tuple[float, ...]:
-    options = ScheduleOptions(
-        sigma_min=request.sigma_min,
-        sigma_max=request.sigma_max,
-        rho=request.rho,
-        model=facts.defaults.spacing,
-        dialect=rules.schedule_rules,
-    )
-    run = exactly(request.sigmas) if request.sigmas else schedule.run
-    if not request.sigmas and (request.sigma_min, request.sigma_max) != (None, None):
+    run = schedule.run
+    if request.sigmas:
+        # The levels are whole as they are: there is no longer schedule of which a program could take the end.
+        run, options = exactly(request.sigmas), replace(options, dialect="pinxit")
+    elif (request.sigma_min, request.sigma_max) != (None, None):
         within(process, options)
     if discards:
         run = without_next_to_last(run)
@@ -133,7 +139,16 @@ def _sigmas(
     return run(steps, process, options)
 
 
-def _level_notes(schedule: ScheduleSpec, process: NoiseProcess, request: GenerationRequest) -> list[str]:
-    if process.zero_terminal and not schedule.in_time and not request.sigmas:
-        return [f"the schedule {schedule.name} spends most of its steps near pure noise with this model"]
-    return []
+def _notes(
+    request: GenerationRequest, schedule: ScheduleSpec, process: NoiseProcess, options: ScheduleOptions, steps: int
+) -> list[str]:
+    """What people should know about the levels, in words for the plan."""
+    if request.sigmas:
+        return []
+    notes: list[str] = []
+    if process.zero_terminal and not schedule.in_time:
+        notes.append(f"the schedule {schedule.name} spends most of its steps near pure noise with this model")
+    plain = replace(options, sigma_min=None, sigma_max=None, rho=None)
+    if options != plain and schedule.run(steps, process, options) == schedule.run(steps, process, plain):
+        notes.append(f"sigma_min, sigma_max and rho change nothing in the schedule {schedule.name}")
+    return notes

@@ -12,11 +12,14 @@ from pinxit.engine.catalog import Catalog
 from pinxit.engine.library import ModelEntry, ModelLibrary
 from pinxit.engine.machine import GIB, Machine, this_machine
 from pinxit.engine.method import choose
+from pinxit.engine.refine import WITHOUT, Refiner, check_same_latents
+from pinxit.engine.training import as_told
 from pinxit.models.contract import AnyFamily, Facts
 from pinxit.models.kinds import identify_model
 from pinxit.prompts.grammar import Dialect, dialect, read_prompt
 from pinxit.sampling.compat import NoiseSpec
 from pinxit.sampling.dialect import Amplitude
+from pinxit.sampling.process import told
 from pinxit.sampling.samplers import SamplerOptions, SamplerSpec
 from pinxit.sampling.schedules import ScheduleSpec
 from pinxit.schema.errors import BadInput, Missing, ModelError, OutOfMemory
@@ -51,6 +54,12 @@ class Resolved:
     words: Dialect
     inputs: Mapping[str, bytes]
     notes: tuple[str, ...]
+    refiner: Refiner | None = None
+
+    @property
+    def models(self) -> tuple[Resolved, ...]:
+        """This model and those of the request's passes, in order."""
+        return (self,) if self.refiner is None else (self, self.refiner.resolved)
 
     @property
     def size(self) -> Size:
@@ -104,6 +113,15 @@ class Plan:
                 "prediction": resolved.facts.prediction,
                 "evidence": resolved.facts.evidence,
             },
+            "passes": [
+                {
+                    "name": one.entry.name,
+                    "family": one.family.name,
+                    "prediction": one.facts.prediction,
+                    "evidence": one.facts.evidence,
+                }
+                for one in resolved.models[1:]
+            ],
             "sigmas": list(resolved.sigmas),
             "stages": [
                 {"name": s.name, "needs": list(s.needs), "bytes": s.bytes, "seconds": round(s.seconds, 2)}
@@ -125,6 +143,8 @@ class Plan:
             f"guidance {request.guidance}",
             "sigmas    " + " ".join(f"{sigma:.4g}" for sigma in resolved.sigmas),
         ]
+        if resolved.refiner is not None:
+            lines.insert(1, _refiner_line(resolved, resolved.refiner))
         lines += [
             f"{stage.name:<9} {', '.join(stage.needs) or '-'}: about {stage.bytes / GIB:.2f} GiB, {stage.seconds:.1f} s"
             for stage in self.stages
@@ -139,21 +159,18 @@ def resolve(
 
     `inputs` holds the bytes of input pictures by SHA-256. Raises UnknownName, BadInput, Missing and ModelError.
     """
-    entry = library.find(request.model)
-    layouts = [layout for family in catalog.families for layout in family.layouts]
-    match = identify_model(read_model(entry.path), layouts, catalog.kinds)
-    family = catalog.families.get(match.family)
-    config = family.config_from(match)
-    facts = family.facts(config)
+    entry, match, family, config, facts = _understood(request.model, catalog, library)
     _check_can_paint(family, facts, entry)
+    facts = as_told(facts, request)
     given = _check_inputs(request, inputs or {})
     method = choose(request, catalog, facts)
     words = dialect(str(method.fields["emphasis"]), field="emphasis")
     notes = list((match.dropped and [f"{len(match.dropped)} tensors of the file are not needed"]) or [])
+    notes += [f"{part.component}: {part.place.note}" for part in match.parts.values() if part.place.note]
     notes += [*facts.notes, *method.notes]
     filled = _filled(request, facts, entry).replace(**{**method.fields, "emphasis": words.name})
     _check_prompts(filled, words)
-    return Resolved(
+    resolved = Resolved(
         request=filled,
         entry=entry,
         files=library.files(entry),
@@ -171,14 +188,66 @@ def resolve(
         inputs=given,
         notes=tuple(notes),
     )
+    return resolved if not filled.passes else _with_refiner(resolved, catalog, library)
 
 
-def _check_can_paint(family: AnyFamily, facts: Facts, entry: ModelEntry) -> None:
+def _understood(
+    name: str | None, catalog: Catalog, library: ModelLibrary
+) -> tuple[ModelEntry, Match, AnyFamily, Any, Facts]:
+    """The model called `name`, and what its files say."""
+    entry = library.find(name)
+    layouts = [layout for family in catalog.families for layout in family.layouts]
+    match = identify_model(read_model(entry.path), layouts, catalog.kinds)
+    family = catalog.families.get(match.family)
+    config = family.config_from(match)
+    return entry, match, family, config, family.facts(config)
+
+
+def _with_refiner(resolved: Resolved, catalog: Catalog, library: ModelLibrary) -> Resolved:
+    """The same with the model that takes the last steps. Raises BadInput for more than one, ModelError for a misfit."""
+    request = resolved.request
+    if len(request.passes) > 1:
+        raise BadInput("Only one refiner can take over.", hint="Keep one of them.", field="passes")
+    (asked,) = request.passes
+    entry, match, family, config, facts = _understood(asked.model, catalog, library)
+    _check_can_paint(family, facts, entry, without=WITHOUT)
+    process = told(facts.process, request.timestep_rounding or "interpolated", request.zero_snr_end or "a1111")
+    second = replace(
+        resolved,
+        entry=entry,
+        files=library.files(entry),
+        match=match,
+        family=family,
+        config=config,
+        facts=replace(facts, process=process),
+    )
+    check_same_latents(resolved, second)
+    refiner = Refiner(
+        resolved=second,
+        switch=asked.switch,
+        by=request.handover or "time",
+        process=resolved.facts.process,
+        steps=len(resolved.sigmas) - 1,
+    )
+    named = asked.model_copy(update={"model": entry.name})
+    notes = (*resolved.notes, *(f"{entry.name}: {note}" for note in facts.notes))
+    return replace(resolved, request=request.replace(passes=(named,)), refiner=refiner, notes=notes)
+
+
+def _refiner_line(resolved: Resolved, refiner: Refiner) -> str:
+    second, steps = refiner.resolved, len(resolved.sigmas) - 1
+    told_by = f"{second.family.title}, {second.facts.prediction}: {second.facts.evidence}"
+    first = refiner.first(resolved.sigmas)
+    when = f"from step {first + 1} of {steps}" if first < steps else "in no step"
+    return f"refiner   {second.entry.name} {when} ({told_by})"
+
+
+def _check_can_paint(family: AnyFamily, facts: Facts, entry: ModelEntry, *, without: tuple[str, ...] = ()) -> None:
     if facts.can_paint:
         raise ModelError(
             f"{entry.name} cannot paint from a prompt alone: {facts.can_paint}.", hint="Choose another model."
         )
-    needed = [name for name in facts.absent if name not in family.optional]
+    needed = [name for name in facts.absent if name not in (*family.optional, *without)]
     if needed:
         parts = " and no ".join(name.replace("_", " ") for name in needed)
         raise ModelError(
@@ -230,29 +299,34 @@ def plan(resolved: Resolved, machine: Machine | None = None) -> Plan:
     """What the engine will do with a resolved request, stage by stage. Raises OutOfMemory when it cannot fit."""
     machine = machine or this_machine()
     wide, high, facts = resolved.size.width, resolved.size.height, resolved.facts
-    held = {name: _component_bytes(resolved, name, machine) for name in facts.components}
-    step, decode = facts.denoise(wide, high), facts.decode(wide, high)
-    calls = _calls(resolved)
+    decode = facts.decode(wide, high)
     rate = machine.gigaflops * 1e9
-    text = tuple(name for name in facts.components if name in resolved.family.encoders)
+    text = tuple(name for one in resolved.models for name in one.facts.components if name in one.family.encoders)
+    denoising = [
+        (stage, one, one.facts.denoise(wide, high), _calls(resolved, one))
+        for stage, one in zip(("denoise", "refine"), resolved.models, strict=False)
+    ]
     rows = [
-        ("encode", text, 0.0, 0.1),
+        ("encode", text, 0.0, 0.1 * len(resolved.models)),
         ("prepare", ("vae",) if resolved.request.inputs() else (), decode.activation_bytes, 0.05),
-        (
-            "denoise",
-            (resolved.family.denoiser,),
-            step.activation_bytes,
-            resolved.request.count * calls * step.flops / rate,
+        *(
+            (
+                stage,
+                (one.family.denoiser,),
+                step.activation_bytes,
+                resolved.request.count * calls * step.flops / rate,
+            )
+            for stage, one, step, calls in denoising
         ),
         ("decode", ("vae",), decode.activation_bytes, resolved.request.count * decode.flops / rate),
         ("finish", (), 0.0, 0.02 * resolved.request.count),
     ]
-    total = sum(held.values())
+    total, notes = _held_bytes(resolved, machine, max(extra for _, _, extra, _ in rows))
     stages = tuple(
         StagePlan(name=name, needs=needs, bytes=int(RUNTIME_BYTES + total + extra), seconds=seconds)
         for name, needs, extra, seconds in rows
     )
-    result = Plan(resolved=resolved, machine=machine, stages=stages, notes=resolved.notes)
+    result = Plan(resolved=resolved, machine=machine, stages=stages, notes=(*resolved.notes, *notes))
     if machine.available is not None and result.bytes > machine.available:
         raise OutOfMemory(
             f"A picture of {resolved.size} needs about {result.bytes / GIB:.1f} GiB, "
@@ -270,18 +344,35 @@ def exact_components(family: AnyFamily) -> frozenset[str]:
 
 def _component_bytes(resolved: Resolved, component: str, machine: Machine) -> int:
     """Memory that a component's weights will take in the type the engine computes in."""
+    short = machine.fast_bfloat16 and component not in exact_components(resolved.family)
+    return component_bytes(resolved, component, 2 if short else 4)
+
+
+def component_bytes(resolved: Resolved, component: str, each: int) -> int:
+    """Memory of a component's weights at `each` bytes a number."""
     match = resolved.match
-    part = match.part(component)
-    names = {name for entry in part.entries for name in entry.theirs}
-    numbers = sum(math.prod(info.shape) for name, info in match.header.tensors.items() if name in names)
-    return numbers * (2 if machine.fast_bfloat16 and component not in exact_components(resolved.family) else 4)
+    names = {name for entry in match.part(component).entries for name in entry.theirs}
+    return each * sum(math.prod(info.shape) for name, info in match.header.tensors.items() if name in names)
 
 
-def _calls(resolved: Resolved) -> float:
-    """Expected U-Net calls: twice a step where guidance acts, as often as the sampler asks."""
+def _held_bytes(resolved: Resolved, machine: Machine, extra: float) -> tuple[int, tuple[str, ...]]:
+    """Memory that the weights take at once, and what to say about it: models stay side by side where they fit."""
+    totals = [sum(_component_bytes(one, name, machine) for name in one.facts.components) for one in resolved.models]
+    if machine.available is None or RUNTIME_BYTES + sum(totals) + extra <= machine.available:
+        return sum(totals), ()
+    if len(totals) == 1:
+        return totals[0], ()
+    return max(totals), ("the models take each other's place in memory, which is read again for each picture",)
+
+
+def _calls(resolved: Resolved, model: Resolved) -> float:
+    """Expected calls of one model's network: twice a step where guidance acts, as often as the sampler asks."""
     low, high = resolved.interval
-    guided = resolved.request.guidance not in (None, 1.0)
+    guided = resolved.request.guidance not in (None, 1.0) and not model.facts.tells_guidance
     calls = 0.0
-    for sigma in resolved.sigmas[:-1]:
+    for index, sigma in enumerate(resolved.sigmas[:-1]):
+        refines = resolved.refiner is not None and resolved.refiner.takes(sigma, index)
+        if refines != (model is not resolved):
+            continue
         calls += resolved.sampler.calls * (2 if guided and low < sigma <= high else 1)
     return calls

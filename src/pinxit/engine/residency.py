@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from pinxit.engine.allocator import release
 from pinxit.engine.machine import Machine, this_machine
 from pinxit.engine.places import cache_folder
-from pinxit.engine.plan import Resolved, exact_components
+from pinxit.engine.plan import Resolved, component_bytes, exact_components
 from pinxit.nn.kernels.attention import load_attention
 from pinxit.nn.packed import available
 from pinxit.nn.speed import accelerate
@@ -20,11 +21,25 @@ from pinxit.weights.load import load_into
 
 ALIGNMENT = 64
 """Bytes to whose multiples torch itself aligns."""
+TABLES = {torch.float32: ("token_embedding.weight",)}
+"""Tables of which few rows are looked up, and added to wider numbers: the rows are the same in 16 bits."""
+ROOM = 0.8
+"""The share of the memory that was free at the start that networks may fill while several models are held."""
 Key = tuple[Path, tuple[tuple[Path, int, int], ...], object]
 
 
+class _Loaded:
+    """What is loaded of one model."""
+
+    def __init__(self) -> None:
+        self.networks: dict[str, nn.Module] = {}
+        self.bytes: dict[str, int] = {}
+        self.tokenizers: Mapping[str, Tokenizer] | None = None
+
+
 class Residency:
-    """Networks of one model at a time, built without memory and filled tensor by tensor.
+    """Networks of one model at a time, or of the models that work together on one picture, built without memory and
+    filled tensor by tensor. Where several do not fit into memory side by side, each takes the place of the last.
 
     Text encoders compute in float32, which costs nothing unless they are very wide; all else in bfloat16 where the
     processor has it (`dtype` overrides), pictures in channels-last order. These two hold their weights packed, and the
@@ -39,9 +54,8 @@ class Residency:
         self.dtype = dtype or (torch.bfloat16 if self.machine.fast_bfloat16 else torch.float32)
         self._plain = plain
         self._means: tuple[str, ...] = ()
-        self._key: Key | None = None
-        self._networks: dict[str, nn.Module] = {}
-        self._tokenizers: Mapping[str, Tokenizer] | None = None
+        self._models: dict[Key, _Loaded] = {}
+        self._together: frozenset[Path] = frozenset()
 
     @property
     def dtype_name(self) -> str:
@@ -56,18 +70,26 @@ class Residency:
 
     def network(self, resolved: Resolved, component: str) -> nn.Module:
         """The network of one component, ready to compute. Raises ModelError and OutOfMemory."""
-        self._open(resolved)
-        if component not in self._networks:
-            network = self._load(resolved, component, self.dtype_of(resolved, component))
-            self._networks[component] = network if self._plain else self._faster(resolved, network, component)
-        return self._networks[component]
+        loaded = self._open(resolved)
+        if component not in loaded.networks:
+            dtype = self.dtype_of(resolved, component)
+            loaded.bytes[component] = component_bytes(resolved, component, dtype.itemsize)
+            self._make_room(loaded)
+            network = self._load(resolved, component, dtype)
+            loaded.networks[component] = network if self._plain else self._faster(resolved, network, component)
+        return loaded.networks[component]
+
+    def keep(self, models: Iterable[Resolved]) -> None:
+        """Say which models work together: what is loaded of others is dropped, these may stay side by side."""
+        self._together = frozenset(one.match.header.path for one in models)
+        self._drop(lambda path: path not in self._together)
 
     def tokenizers(self, resolved: Resolved) -> Mapping[str, Tokenizer]:
         """The tokenizer of every text encoder that the model brings."""
-        self._open(resolved)
-        if self._tokenizers is None:
-            self._tokenizers = resolved.family.tokenizers(resolved.config, resolved.match)
-        return self._tokenizers
+        loaded = self._open(resolved)
+        if loaded.tokenizers is None:
+            loaded.tokenizers = resolved.family.tokenizers(resolved.config, resolved.match)
+        return loaded.tokenizers
 
     def precise(self, resolved: Resolved, component: str) -> nn.Module:
         """The same network in float32, loaded afresh and not kept: for when the usual format overflowed."""
@@ -79,10 +101,29 @@ class Residency:
 
     def clear(self) -> None:
         """Drop every network."""
-        self._key, self._tokenizers, self._means = None, None, ()
-        self._networks.clear()
+        self._means = ()
+        self._drop(lambda path: True)
 
-    def _open(self, resolved: Resolved) -> None:
+    def _drop(self, leaves: Callable[[Path], bool]) -> None:
+        """Drop the models whose path `leaves`."""
+        gone = [key for key in self._models if leaves(key[0])]
+        held = any(self._models.pop(key).networks for key in gone)
+        if held:
+            release()
+
+    def _make_room(self, loaded: _Loaded) -> None:
+        """Drop the other models' networks where this one's do not fit beside them."""
+        others = [one for one in self._models.values() if one is not loaded and one.networks]
+        free = self.machine.available
+        held = sum(sum(one.bytes.values()) for one in (loaded, *others))
+        if not others or free is None or held <= ROOM * free:
+            return
+        for one in others:
+            one.networks.clear()
+            one.bytes.clear()
+        release()
+
+    def _open(self, resolved: Resolved) -> _Loaded:
         try:
             facts = [(path, path.stat()) for path in sorted(resolved.match.header.sizes)]
         except OSError as error:
@@ -91,9 +132,13 @@ class Residency:
             ) from error
         stamps = tuple((path, fact.st_size, fact.st_mtime_ns) for path, fact in facts)
         key = (resolved.match.header.path, stamps, resolved.config)
-        if key != self._key:
-            self.clear()
-            self._key = key
+        if key not in self._models:
+            path = resolved.match.header.path
+            if path not in self._together:
+                self._together = frozenset({path})
+            self._drop(lambda other: other not in self._together or other == path)
+            self._models[key] = _Loaded()
+        return self._models[key]
 
     def _faster(self, resolved: Resolved, network: nn.Module, component: str) -> nn.Module:
         if component in resolved.family.encoders:
@@ -109,7 +154,9 @@ class Residency:
         try:
             with torch.device("meta"):
                 network = resolved.family.build(resolved.config, component)
-            load_into(network, resolved.match, component, dtype=dtype)
+            load_into(
+                network, resolved.match, component, dtype=dtype, channels_last=True, keep_narrow=TABLES.get(dtype, ())
+            )
             network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's overloads omit this form
             _align(network)
         except (MemoryError, RuntimeError) as error:
@@ -119,6 +166,7 @@ class Residency:
                     hint="Close other programs, or choose a smaller model.",
                 ) from error
             raise
+        release()
         return network.requires_grad_(False).eval()
 
 

@@ -45,12 +45,17 @@ def run(plan: Plan, residency: Residency, *, output: Path | None = None, stop: S
         start = stages.prepare(resolved, residency, seed=recipe.seed or 0)
         yield StageStarted(stage="denoise")
         clean, total, before = start.x, len(start.sigmas) - 1, time.monotonic()
+        turn = total if resolved.refiner is None else resolved.refiner.first(start.sigmas)
+        if turn == 0 < total:
+            yield StageStarted(stage="refine")
         for step in stages.denoise(resolved, residency, encoded, start):
             now = time.monotonic()
             total = max(total, step.index + 1)
             yield Stepped(index=step.index, total=total, sigma=step.sigma, seconds=now - before, image=index)
             clean, before = step.x, now
             _heed(stop)
+            if step.index + 1 == turn < total:
+                yield StageStarted(stage="refine")
         yield StageStarted(stage="decode")
         image = stages.decode(resolved, residency, clean)
         _heed(stop)

@@ -6,7 +6,7 @@ Each is a function of what it is given. Nothing here knows a family, a sampler o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -15,13 +15,14 @@ from torch import Tensor
 from pinxit import __version__
 from pinxit.engine.image import fitted, open_picture, to_image, to_tensor
 from pinxit.engine.plan import Resolved
+from pinxit.engine.refine import Refiner
 from pinxit.engine.residency import Residency
 from pinxit.models.common.ldm_family import latent_size
-from pinxit.models.contract import Codec, Micro, Words
+from pinxit.models.contract import Codec, LatentSpec, Micro, Words
 from pinxit.prompts.chunks import Chunking, cut
 from pinxit.prompts.editing import Pass
 from pinxit.prompts.grammar import read_prompt
-from pinxit.sampling.denoiser import Conditioning, Denoiser, Prediction, PredictionLog, logged, precondition
+from pinxit.sampling.denoiser import Conditioning, Denoiser, Network, Prediction, PredictionLog, logged, precondition
 from pinxit.sampling.guidance import GuidanceOptions, composed, guided, interval
 from pinxit.sampling.noise import NoiseSource
 from pinxit.sampling.samplers import Step
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+SCORE, NEGATIVE_SCORE = 6.0, 2.5
+"""The aesthetic scores that refiners are told where the request gives none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
     """The prompts as the U-Net takes them: what holds up to which step, counted from 1.
@@ -42,6 +47,8 @@ class Encoded:
 
     prompt: tuple[tuple[int, tuple[tuple[Conditioning, float], ...]], ...]
     negative: tuple[tuple[int, Conditioning], ...]
+    refined: Encoded | None = None
+    """The same for the model that takes the last steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +62,17 @@ class Start:
 
 @torch.inference_mode()
 def encode(resolved: Resolved, residency: Residency) -> Encoded:
-    """Turn both prompts into conditioning, once for every text that prompt editing visits."""
+    """Turn both prompts into conditioning for every model, once for every text that prompt editing visits."""
+    residency.keep(resolved.models)
+    own = _encode(resolved, residency)
+    return own if resolved.refiner is None else replace(own, refined=_encode(resolved.refiner.resolved, residency))
+
+
+def _encode(resolved: Resolved, residency: Residency) -> Encoded:
     family, request = resolved.family, resolved.request
     tokenizers = residency.tokenizers(resolved)
-    networks = {name: residency.network(resolved, name) for name in tokenizers}
     empty = {name: cut((), tokenizer, Chunking())[0] for name, tokenizer in tokenizers.items()}
-    size = (resolved.size.width, resolved.size.height)
+    networks = {name: residency.network(resolved, name) for name in tokenizers}
     known: dict[tuple[str, str], Conditioning] = {}
     clock = Pass(steps=len(resolved.sigmas) - 1)
 
@@ -75,11 +87,14 @@ def encode(resolved: Resolved, residency: Residency) -> Encoded:
                 empty=empty,
                 emphasis=resolved.words.emphasis,
                 skip=request.clip_skip,
-                micro=Micro(original=size, target=size),
+                micro=_micro(resolved, negative=field == "negative"),
                 negative=field == "negative",
                 text=text,
+                empty_negative=request.empty_negative or "zeros",
             )
-            known[text, field] = family.encode(resolved.config, networks, words)
+            found = family.encode(resolved.config, networks, words)
+            told = request.guidance if resolved.facts.tells_guidance else None
+            known[text, field] = found if told is None else replace(found, guidance=told)
         return known[text, field]
 
     prompt = read_prompt(request.prompt, resolved.words)
@@ -98,6 +113,21 @@ def encode(resolved: Resolved, residency: Residency) -> Encoded:
         negative=tuple(
             (stretch.last_step, conditioning(stretch.texts[0], "negative")) for stretch in negative.timeline(clock)
         ),
+    )
+
+
+def _micro(resolved: Resolved, *, negative: bool) -> Micro:
+    """What the model is told of the picture: what the request says, else the picture's own size, uncropped."""
+    request, own = resolved.request, (resolved.size.width, resolved.size.height)
+    original, target = request.original_size, request.target_size
+    score, usual = request.aesthetic_score, SCORE
+    if negative:
+        score, usual = request.negative_aesthetic_score, NEGATIVE_SCORE
+    return Micro(
+        original=own if original is None else (original.width, original.height),
+        target=own if target is None else (target.width, target.height),
+        crop=(request.crop_top or 0, request.crop_left or 0),
+        score=usual if score is None else score,
     )
 
 
@@ -130,34 +160,81 @@ def _latent(resolved: Resolved, residency: Residency, picture: Tensor) -> Tensor
     if not bool(torch.isfinite(mean).all()):
         mean, _ = cast(Codec, residency.precise(resolved, "vae")).encode(picture)
         _check_finite(mean, "encoding the input picture")
-    return (mean.float() - spec.shift) * spec.scale
+    return _scaled(mean.float(), spec)
+
+
+def _scaled(latent: Tensor, spec: LatentSpec) -> Tensor:
+    """An encoded picture as the denoising network sees it."""
+    if spec.mean:
+        mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (spec.mean, spec.std))
+        return (latent - mean) / std * spec.scale
+    return (latent - spec.shift) * spec.scale
+
+
+def _unscaled(latent: Tensor, spec: LatentSpec) -> Tensor:
+    """The opposite of `_scaled`."""
+    if spec.mean:
+        mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (spec.mean, spec.std))
+        return latent / spec.scale * std + mean
+    return latent / spec.scale + spec.shift
 
 
 def denoise(
     resolved: Resolved, residency: Residency, encoded: Encoded, start: Start, *, log: PredictionLog | None = None
 ) -> Iterator[Step]:
     """Take the steps, one by one as they are asked for. With a `log`, what it holds is not computed again."""
-    network = resolved.family.network(resolved.config, residency.network(resolved, resolved.family.denoiser))
-    process = resolved.facts.process
-
-    def bound(conditioning: Conditioning) -> Denoiser:
-        inner = precondition(network, process, conditioning)
-
-        def ordered(x: Tensor, sigma: float, index: int, /) -> Prediction:
-            return inner(x.contiguous(memory_format=torch.channels_last), sigma, index)
-
-        return ordered
-
-    negative = _by_step([(last, bound(conditioning)) for last, conditioning in encoded.negative])
-    guide = _by_step([(last, _guide(resolved, parts, negative, bound)) for last, parts in encoded.prompt])
+    working = _Working(residency)
+    guide = _guided_by_text(resolved, encoded, working)
+    if resolved.refiner is not None and encoded.refined is not None:
+        second = _guided_by_text(resolved.refiner.resolved, encoded.refined, working)
+        guide = _handed_over(guide, second, resolved.refiner)
     answer = _checked(guide if log is None else logged(guide, log))
-    steps = resolved.sampler.run(answer, start.x, start.sigmas, process, start.noise, resolved.options)
+    steps = resolved.sampler.run(answer, start.x, start.sigmas, resolved.facts.process, start.noise, resolved.options)
     while True:
         with torch.inference_mode():
             step = next(steps, None)
         if step is None:
             return
         yield step
+
+
+class _Working:
+    """The network that is at work: one at a time, so that the one before it need not stay in memory."""
+
+    def __init__(self, residency: Residency) -> None:
+        self._residency = residency
+        self._model: Resolved | None = None
+        self._network: Network | None = None
+
+    def __call__(self, model: Resolved) -> Network:
+        if self._network is None or self._model is not model:
+            self._model = self._network = None
+            denoiser = self._residency.network(model, model.family.denoiser)
+            self._model, self._network = model, model.family.network(model.config, denoiser)
+        return self._network
+
+
+def _guided_by_text(resolved: Resolved, encoded: Encoded, working: _Working) -> Denoiser:
+    """One model's denoiser, following its prompts."""
+
+    def bound(conditioning: Conditioning) -> Denoiser:
+        def ordered(x: Tensor, sigma: float, index: int, /) -> Prediction:
+            denoise = precondition(working(resolved), resolved.facts.process, conditioning)
+            return denoise(x.contiguous(memory_format=torch.channels_last), sigma, index)
+
+        return ordered
+
+    negative = _by_step([(last, bound(conditioning)) for last, conditioning in encoded.negative])
+    return _by_step([(last, _guide(resolved, parts, negative, bound)) for last, parts in encoded.prompt])
+
+
+def _handed_over(first: Denoiser, second: Denoiser, refiner: Refiner) -> Denoiser:
+    """The first model down to the switch, then the second, within one run of the sampler."""
+
+    def denoise_step(x: Tensor, sigma: float, index: int, /) -> Prediction:
+        return (second if refiner.takes(sigma, index) else first)(x, sigma, index)
+
+    return denoise_step
 
 
 def _guide(
@@ -169,7 +246,7 @@ def _guide(
     """Guidance of one stretch of the prompt, inside its interval."""
     request = resolved.request
     low, high = resolved.interval
-    scale = 1.0 if request.guidance is None else request.guidance
+    scale = 1.0 if request.guidance is None or resolved.facts.tells_guidance else request.guidance
     if len(parts) == 1 and parts[0][1] == 1:
         options = GuidanceOptions(
             scale=scale,
@@ -220,7 +297,7 @@ def _check_finite(values: Tensor, where: str) -> None:
 def decode(resolved: Resolved, residency: Residency, clean: Tensor) -> Image.Image:
     """The picture of a finished latent. A decoder that overflows is run again in float32."""
     spec = resolved.facts.latent
-    latent = clean / spec.scale + spec.shift
+    latent = _unscaled(clean, spec)
     picture = cast(Codec, residency.network(resolved, "vae")).decode(latent)
     if not bool(torch.isfinite(picture).all()):
         picture = cast(Codec, residency.precise(resolved, "vae")).decode(latent)
@@ -230,15 +307,20 @@ def decode(resolved: Resolved, residency: Residency, clean: Tensor) -> Image.Ima
 
 def finish(resolved: Resolved, residency: Residency, *, index: int) -> Record:
     """The recipe of picture `index`, complete enough to paint it again."""
+    first, *further = (
+        ModelFacts(
+            name=model.entry.name,
+            family=model.family.name,
+            prediction=model.facts.prediction,
+            files=model.files,
+        )
+        for model in resolved.models
+    )
     return Record(
         engine=f"pinxit {__version__}",
         request=resolved.request.image(index),
-        model=ModelFacts(
-            name=resolved.entry.name,
-            family=resolved.family.name,
-            prediction=resolved.facts.prediction,
-            files=resolved.files,
-        ),
+        model=first,
+        passes=tuple(further),
         sigmas_sha256=sigmas_sha256(resolved.sigmas),
         noise=resolved.noise.name,
         dtype=residency.dtype_name,

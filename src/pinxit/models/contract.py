@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from pinxit.prompts.chunks import Chunk, Emphasis, Tokenizer
 from pinxit.sampling.denoiser import Conditioning, Network
+from pinxit.sampling.dialect import EmptyNegative
 from pinxit.sampling.process import NoiseProcess
 from pinxit.weights.identify import Match
 from pinxit.weights.layout import Layout
@@ -95,10 +96,6 @@ class Micro:
     score: float = 6.0
 
 
-EmptyNegative: TypeAlias = Literal["zeros", "model", "encode"]
-"""What SDXL is told for an empty negative prompt: zeros, what the model's folder says, or the encoded empty text."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """One prompt as the text encoders take it: its chunks, how emphasis acts, and which layer is read.
@@ -138,12 +135,14 @@ class Writing(Generic[C]):
     """What a family writes beside its tensors, so that other programs understand what we save.
 
     `files` are the JSON and text files of its diffusers folder by relative path; `left_out` are patterns of our names,
-    by component, that the folder does not hold. A single file gets `metadata`, and for `markers` empty tensors whose
-    names say what nothing else in the file does.
+    by component, that the folder does not hold; `identities` are matrices that it holds even where they change nothing,
+    by component: our name, and that of a vector as long as its side. A single file gets `metadata`, and for `markers`
+    empty tensors whose names say what nothing else in the file does.
     """
 
     files: Callable[[C], Mapping[str, object]]
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    identities: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     metadata: Callable[[C, Match], Mapping[str, str]] = field(default=lambda config, match: {})
     markers: Callable[[C], tuple[str, ...]] = field(default=lambda config: ())
 
@@ -156,7 +155,8 @@ class Family(Generic[C]):
     component without weights; `tokenizers` finds the words' numbers, one tokenizer for each text encoder that the file
     brings; `encode` turns words into conditioning with the networks of those encoders; `network` wraps the component
     `denoiser` for a sampler. `encoders` lists every text encoder that the family may have, `optional` those it can
-    paint without, `wide` those that are too large for float32 and compute in the denoiser's format. `writing` is None where files of the family are only read.
+    paint without, `wide` those that are too large for float32 and compute in the denoiser's format. `writing` is None
+    where files of the family are only read.
     """
 
     name: str

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+LATENT = "pinxit.latent"
+"""Metadata of a VAE that was taken out of a model: its latents' scale and shift, as JSON."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """What a file says of itself: the names of the families that it goes with, most likely first, and which sort it is.

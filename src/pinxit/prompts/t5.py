@@ -49,15 +49,9 @@ class T5Tokenizer:
     def __init__(self, read: Callable[[], tuple[str, bytes]], *, vocab_size: int) -> None:
         """The tokenizer in the file whose name and bytes `read` gives, for an encoder that knows `vocab_size` tokens.
 
-        Raises Missing where the library is not installed; the first use raises BadModelFile for a file that is no
+        The first use raises Missing where the library is not installed, and BadModelFile for a file that is no
         tokenizer of T5's.
         """
-        if find_spec("tokenizers") is None:
-            raise Missing(
-                "This model's third text encoder, T5, needs the library tokenizers, which is not installed.",
-                hint=f"Install it: pip install 'pinxit[{EXTRA}]'.",
-                field="model",
-            )
         self._read = read
         self._vocab_size = vocab_size
 
@@ -92,8 +86,19 @@ class T5Tokenizer:
             raise BadModelFile(f"The third text encoder's tokenizer has no {token!r}: it is not T5's.", hint=_RETRY)
         return found
 
+    def json_text(self) -> str | None:
+        """The content of its `tokenizer.json`; None where it lies in another file. Needs no library."""
+        name, data = self._read()
+        return data.decode("utf-8", "replace") if name == FILES[0] else None
+
     @cached_property
     def _model(self) -> Tokenizer:
+        if find_spec("tokenizers") is None:
+            raise Missing(
+                "This model's third text encoder, T5, needs the library tokenizers, which is not installed.",
+                hint=f"Install it: pip install 'pinxit[{EXTRA}]'.",
+                field="model",
+            )
         name, data = self._read()
         model = _from_json(name, data) if name == FILES[0] else _from_pieces(name, read_pieces(data, name))
         model.no_truncation()

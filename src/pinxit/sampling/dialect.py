@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 Dialect = Literal["pinxit", "a1111", "comfyui", "diffusers"]
@@ -16,21 +15,27 @@ Dialect = Literal["pinxit", "a1111", "comfyui", "diffusers"]
 Rounding = Literal["interpolated", "nearest"]
 """How a noise level becomes a trained timestep: a fraction between two (A1111), or the nearest integer (ComfyUI)."""
 Amplitude = Literal["sigma", "root", "root_at_top"]
-"""How strong the start noise is: sigma, sqrt(1 + sigma^2) as in the variance-preserving form, or that at the top only."""
+"""How strong the start noise is: sigma; sqrt(1 + sigma^2), the variance-preserving form; or that only at the top."""
 ZeroEnd = Literal["a1111", "diffusers"]
 """Where a zero-terminal-SNR table ends: sigma 4518.76 (A1111, Forge, ComfyUI) or 4096."""
 Automatic = Literal["sampler", "model"]
 """Which schedule stands for none: the one that the sampler is usually run with, or the model's own."""
+
+EmptyNegative = Literal["zeros", "model", "encode"]
+"""What SDXL is told for an empty negative prompt: zeros, what the model's folder says, or the encoded empty text."""
+Handover = Literal["time", "step"]
+"""How the share after which a refiner takes over is counted: in training timesteps, or in steps."""
 
 KEEPS_ALL: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialectSpec:
-    """One bundle. Every field but the first three and the last two is a request field of the same name.
+    """One bundle. What `FINER` lists are request fields of the same name.
 
-    `discards` are the samplers whose schedule leaves out its next-to-last level; None means those that their own
-    specs name. `options` are the sampler options that a program sets differently.
+    `automatic` says which schedule stands for none, and a record keeps the schedule itself. `discards` are the samplers
+    whose schedule leaves out its next-to-last level; None means those that their own specs name. `options` are the
+    sampler options that a program sets differently.
     """
 
     name: str
@@ -38,12 +43,14 @@ class DialectSpec:
     aliases: tuple[str, ...]
     emphasis: str
     noise: str
-    timesteps: Rounding
+    timestep_rounding: Rounding
     sampler_rules: Dialect
     schedule_rules: Dialect
     start_noise: Amplitude
     zero_snr_end: ZeroEnd
     automatic: Automatic
+    empty_negative: EmptyNegative
+    handover: Handover
     discards: frozenset[str] | None = None
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
 
@@ -58,12 +65,14 @@ PINXIT = DialectSpec(
     aliases=("native", "own"),
     emphasis="a1111",
     noise="philox",
-    timesteps="interpolated",
+    timestep_rounding="interpolated",
     sampler_rules="pinxit",
     schedule_rules="pinxit",
     start_noise="sigma",
     zero_snr_end="a1111",
     automatic="sampler",
+    empty_negative="zeros",
+    handover="time",
 )
 A1111 = DialectSpec(
     name="a1111",
@@ -71,12 +80,14 @@ A1111 = DialectSpec(
     aliases=("automatic1111", "webui", "forge"),
     emphasis="a1111",
     noise="philox",
-    timesteps="interpolated",
+    timestep_rounding="interpolated",
     sampler_rules="a1111",
     schedule_rules="a1111",
     start_noise="sigma",
     zero_snr_end="a1111",
     automatic="sampler",
+    empty_negative="zeros",
+    handover="time",
     discards=frozenset({"dpm_2", "dpm_2_ancestral", "dpmpp_3m_sde"}),
     options={"dpm_fast": {"eta": 1.0}, "dpm_adaptive": {"eta": 1.0}},
 )
@@ -86,12 +97,14 @@ COMFYUI = DialectSpec(
     aliases=("comfy", "swarmui"),
     emphasis="comfyui",
     noise="torch_batch",
-    timesteps="nearest",
+    timestep_rounding="nearest",
     sampler_rules="comfyui",
     schedule_rules="comfyui",
     start_noise="root_at_top",
     zero_snr_end="a1111",
     automatic="model",
+    empty_negative="encode",
+    handover="step",
     discards=frozenset({"dpm_2", "dpm_2_ancestral", "uni_pc", "uni_pc_bh2"}),
 )
 FOOOCUS = DialectSpec(
@@ -100,12 +113,14 @@ FOOOCUS = DialectSpec(
     aliases=(),
     emphasis="a1111",
     noise="torch_batch",
-    timesteps="nearest",
+    timestep_rounding="nearest",
     sampler_rules="comfyui",
     schedule_rules="comfyui",
     start_noise="root_at_top",
     zero_snr_end="a1111",
     automatic="sampler",
+    empty_negative="encode",
+    handover="step",
     discards=COMFYUI.discards,
 )
 _DIFFUSERS_OPTIONS: Mapping[str, Mapping[str, object]] = {
@@ -120,12 +135,14 @@ DIFFUSERS = DialectSpec(
     aliases=("sdnext", "vladmandic"),
     emphasis="plain",
     noise="torch_cpu",
-    timesteps="interpolated",
+    timestep_rounding="interpolated",
     sampler_rules="diffusers",
     schedule_rules="diffusers",
     start_noise="root",
     zero_snr_end="diffusers",
     automatic="model",
+    empty_negative="model",
+    handover="time",
     discards=KEEPS_ALL,
     options=_DIFFUSERS_OPTIONS,
 )
@@ -135,12 +152,14 @@ INVOKEAI = DialectSpec(
     aliases=("invoke",),
     emphasis="plain",
     noise="torch_invoke",
-    timesteps="interpolated",
+    timestep_rounding="interpolated",
     sampler_rules="diffusers",
     schedule_rules="diffusers",
     start_noise="root",
     zero_snr_end="diffusers",
     automatic="model",
+    empty_negative="zeros",
+    handover="time",
     discards=KEEPS_ALL,
     options=_DIFFUSERS_OPTIONS,
 )
@@ -150,15 +169,27 @@ SDCPP = DialectSpec(
     aliases=("sd.cpp", "stable-diffusion.cpp", "easydiffusion"),
     emphasis="a1111",
     noise="philox",
-    timesteps="interpolated",
+    timestep_rounding="interpolated",
     sampler_rules="comfyui",
     schedule_rules="comfyui",
     start_noise="sigma",
     zero_snr_end="a1111",
     automatic="model",
+    empty_negative="zeros",
+    handover="step",
     discards=KEEPS_ALL,
 )
 
 DIALECTS: tuple[DialectSpec, ...] = (PINXIT, A1111, COMFYUI, FOOOCUS, DIFFUSERS, INVOKEAI, SDCPP)
-FINER = ("emphasis", "noise", "timesteps", "sampler_rules", "schedule_rules", "start_noise", "zero_snr_end")
+FINER = (
+    "emphasis",
+    "noise",
+    "timestep_rounding",
+    "sampler_rules",
+    "schedule_rules",
+    "start_noise",
+    "zero_snr_end",
+    "empty_negative",
+    "handover",
+)
 """The fields of a bundle that a request may set by themselves."""

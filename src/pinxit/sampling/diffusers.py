@@ -1,7 +1,7 @@
 """What a diffusers scheduler's configuration means: our sampler, schedule and options, and the very levels it visits.
 
-A configuration is the content of `scheduler_config.json`: the class name under `_class_name` and its settings, each with
-a default of its class. One class stands for several samplers, told apart by `algorithm_type`, `solver_order` and others.
+A configuration is the content of `scheduler_config.json`: the class name under `_class_name` and its settings, each
+with a default of its class. One class stands for several samplers, told apart by `algorithm_type`, `solver_order` ...
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SPACED_TO_THE_END = frozenset(
 _LEADING = frozenset({"DDIM", "DDIMParallel", "PNDM", "DDPM", "DDPMParallel"})
 """Classes whose timesteps are leading unless they say otherwise."""
 _TABLE_END = frozenset({"DDIM", "DDIMParallel", "PNDM"})
-"""Classes that end at the table's first level unless `set_alpha_to_one`, whose default is PNDM's False and DDIM's True."""
+"""Classes that end at the table's first level unless `set_alpha_to_one`: by default PNDM does and DDIM does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,9 +80,9 @@ def normals(count: int, seed: int, *, draw: int, n: int = 0, stream: int = 0) ->
 class PhiloxNoise:
     """The product's noise: each image has its own seed, `part` tells the passes of one request apart.
 
-    `shape` is one image's latent, without the batch. A `shift` (the field's "eta noise seed delta") is added to the seeds
-    of all draws but the start; generators then begin anew, as other programs' do. `convert` turns a float32 array [B, *shape] into what the sampler
-    works on (a tensor on its device); by default the array itself.
+    `shape` is one image's latent, without the batch. A `shift` (the field's "eta noise seed delta") is added to the
+    seeds of all draws but the start; generators then begin anew, as other programs' do. `convert` turns a float32 array
+    [B, *shape] into what the sampler works on (a tensor on its device); by default the array itself.
     """
 
     def __init__(

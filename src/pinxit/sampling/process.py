@@ -17,10 +17,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pinxit.sampling.dialect import Amplitude, Rounding, ZeroEnd
-from pinxit.sampling.tables import LAST_ABAR, LAST_ABAR_DIFFUSERS, flow_levels, geometric_levels, shifted, standard_levels
+from pinxit.sampling.tables import (
+    LAST_ABAR,
+    LAST_ABAR_DIFFUSERS,
+    flow_levels,
+    geometric_levels,
+    shifted,
+    standard_levels,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
+
 
 class Scalings(NamedTuple):
     """clean = skip * x + output * network(input * x)."""

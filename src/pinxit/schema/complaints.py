@@ -76,6 +76,12 @@ def lists(annotation: object) -> bool:
     return any(get_origin(one) is tuple for one in members(annotation))
 
 
+def listed(annotation: object) -> tuple[type[BaseModel], ...]:
+    """The models of which a field holds a list."""
+    tuples = [one for one in members(annotation) if get_origin(one) is tuple]
+    return tuple(inner for one in tuples for part in get_args(one) if part is not ... for inner in models(part))
+
+
 def _expected(detail: ErrorDetails, info: FieldInfo | None) -> str:
     if info is None:
         return "an object with named fields"

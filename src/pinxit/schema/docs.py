@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pinxit.schema.complaints import bounds, choices, lists, members, models, spelt
+from pinxit.schema.complaints import bounds, choices, listed, lists, members, models, spelt
 from pinxit.schema.field import GROUPS, Knob, Part, knobs
 from pinxit.schema.i18n import translate
-from pinxit.schema.parts import Interval, Size
+from pinxit.schema.parts import Extent, Interval, Size
 from pinxit.schema.request import GenerationRequest
 
 
@@ -33,8 +33,10 @@ def _values(knob: Knob, lang: str) -> str:
     if words := choices(annotation):
         return ", ".join(f"`{word}`" for word in words)
     kinds = models(annotation)
-    if Size in kinds or Interval in kinds:
-        return translate("values.size" if Size in kinds else "values.interval", lang)
+    if {Size, Extent, Interval} & set(kinds):
+        return translate("values.interval" if Interval in kinds else "values.size", lang)
+    if parts := listed(annotation):
+        return ", ".join(f"`{tag}`" for kind in parts for tag in choices(kind.model_fields["kind"].annotation))
     if lists(annotation):
         return translate("values.sigmas", lang)
     if kinds:
@@ -50,6 +52,6 @@ def _default(knob: Knob, lang: str) -> str:
     default = knob.info.default
     if default is None:
         return translate("table.automatic", lang)
-    if default == "":
+    if default in ("", ()):
         return translate("table.empty", lang)
     return f"`{default.model_dump()['kind'] if isinstance(default, Part) else default}`"

@@ -13,8 +13,23 @@ from typing import Any, ClassVar, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.fields import FieldInfo
 
-Group = Literal["prompt", "picture", "sampling", "guidance", "source", "output", "sampler_options", "dialect", "part"]
-Widget = Literal["auto", "text", "textarea", "number", "slider", "choice", "seed", "size", "interval", "image", "model"]
+Group = Literal[
+    "prompt",
+    "picture",
+    "sampling",
+    "guidance",
+    "source",
+    "passes",
+    "output",
+    "sampler_options",
+    "told",
+    "training",
+    "dialect",
+    "part",
+]
+Widget = Literal[
+    "auto", "text", "textarea", "number", "slider", "choice", "seed", "size", "interval", "image", "model", "passes"
+]
 
 GROUPS: dict[Group, str] = {
     "prompt": "Prompt",
@@ -22,8 +37,11 @@ GROUPS: dict[Group, str] = {
     "sampling": "Sampling",
     "guidance": "Guidance",
     "source": "Starting picture",
+    "passes": "Further passes",
     "output": "Output file",
     "sampler_options": "Sampler options",
+    "told": "What the model is told",
+    "training": "How the model was trained",
     "dialect": "Compatibility",
     "part": "Part",
 }
@@ -58,6 +76,8 @@ class Knob:
     group: Group
     widget: Widget
     advanced: bool
+    flag: str
+    """The command line's name of the field."""
     names: str | None
     """The catalogue that lists the allowed names (`sampler`, `schedule` ...), or None when the type says it all."""
     info: FieldInfo
@@ -74,15 +94,19 @@ def knob(
     widget: Widget = "auto",
     advanced: bool = False,
     names: str | None = None,
+    flag: str | None = None,
 ) -> Any:
     """Declare a field. `default` is `...` for a required one; `ge` and `le` are inclusive bounds of a number.
 
     `title` and `help` are plain English: the title a few words, the help one or two sentences. `names` says which
-    catalogue holds the allowed names, for fields whose choices plugins can extend.
+    catalogue holds the allowed names, for fields whose choices plugins can extend. `flag` is the command line's name
+    where the field's own would say too little there.
     """
     extra: dict[str, Any] = {"group": group, "widget": widget, "advanced": advanced}
     if names is not None:
         extra["names"] = names
+    if flag is not None:
+        extra["flag"] = flag
     return Field(default, title=title, description=help, ge=ge, le=le, json_schema_extra=extra)
 
 
@@ -101,6 +125,7 @@ def knobs(model: type[Part]) -> Iterator[Knob]:
             group=cast(Group, extra["group"]),
             widget=cast(Widget, extra["widget"]),
             advanced=bool(extra["advanced"]),
+            flag=str(extra.get("flag") or name.replace("_", "-")),
             names=str(names) if names is not None else None,
             info=info,
         )

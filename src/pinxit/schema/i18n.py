@@ -14,7 +14,7 @@ from pinxit.schema.errors import UnknownName
 from pinxit.schema.field import GROUPS, Part, knobs
 from pinxit.schema.jobs import Paint
 from pinxit.schema.language import LANGUAGES, language, locale_texts
-from pinxit.schema.parts import Blank, FromImage, ImageRef, Interval, Size
+from pinxit.schema.parts import Blank, Extent, FromImage, ImageRef, Interval, Refine, Size
 from pinxit.schema.record import ModelFacts, ModelFile, Record
 from pinxit.schema.request import GenerationRequest
 
@@ -23,10 +23,12 @@ __all__ = ["DECLARED", "LANGUAGES", "WORDS", "catalogue", "language", "translate
 DECLARED: tuple[type[Part], ...] = (
     GenerationRequest,
     Size,
+    Extent,
     Interval,
     ImageRef,
     Blank,
     FromImage,
+    Refine,
     Paint,
     Record,
     ModelFacts,

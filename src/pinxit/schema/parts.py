@@ -16,6 +16,8 @@ from pinxit.schema.text import bare_file_name, clean_name, clean_text, complaint
 
 SIDE_STEP, SIDE_MIN, SIDE_MAX = 8, 64, 4096
 """Picture sides are multiples of 8 pixels within these bounds."""
+EXTENT_MAX = 32768
+"""The longest side that a model can be told a picture had."""
 SEED_MAX = 2**64 - 1
 EXACT_MAX = 2**53
 """Largest whole number that every JSON reader keeps exactly; larger seeds travel as strings."""
@@ -94,6 +96,31 @@ class Size(Part):
         return f"{self.width}x{self.height}"
 
 
+class Extent(Part):
+    """The width and height that a model is told, in pixels; any whole numbers. Reads `4096x3072` as well as an object."""
+
+    text_prefix: ClassVar[str] = "extent"
+    width: Whole = knob(..., "Width", "Width in pixels.", ge=1, le=EXTENT_MAX)
+    height: Whole = knob(..., "Height", "Height in pixels.", ge=1, le=EXTENT_MAX)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX×*]\s*([0-9]{1,6})\s*", value, re.ASCII)
+        if match is None:
+            raise complaint(f"must be two sides such as 4096x3072, not {shown(value)}.")
+        return {"width": int(match[1]), "height": int(match[2])}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return _or_string(handler.resolve_ref_schema(handler(core)), "^[0-9]+x[0-9]+$", "4096x3072")
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
 class Interval(Part):
     """The noise levels at which guidance acts: `lo < sigma <= hi`. Reads `0.3,6`, `[0.3, 6]` and `all`."""
 
@@ -159,6 +186,32 @@ class FromImage(Part):
         le=1,
         group="source",
         widget="slider",
+    )
+
+
+class Refine(Part):
+    """Let a second model take the last steps: the refiner of SDXL, or any model of the same latents."""
+
+    text_prefix: ClassVar[str] = "refine"
+    kind: Literal["refine"] = knob("refine", "Pass", "Another model takes the last steps.")
+    model: Name = knob(
+        ...,
+        "Refiner",
+        "Name of the model that takes the last steps.",
+        group="passes",
+        widget="model",
+        names="model",
+        flag="refiner",
+    )
+    switch: Number = knob(
+        0.8,
+        "Refiner from",
+        "The share of the denoising after which the refiner takes over: 0.8 leaves it the last fifth.",
+        ge=0,
+        le=1,
+        group="passes",
+        widget="slider",
+        flag="refiner-switch",
     )
 
 

@@ -17,12 +17,12 @@ from pinxit.schema.complaints import as_bad_input
 from pinxit.schema.errors import BadInput
 from pinxit.schema.field import Part, knob
 from pinxit.schema.parts import FileName, ImageRef, Name, Sha256, Whole
-from pinxit.schema.request import GenerationRequest
+from pinxit.schema.request import PASSES_MAX, GenerationRequest
 from pinxit.schema.strict_json import canonical_json, load_json
 from pinxit.schema.text import holds_a_path, shown
 
-FORMAT = 1
-"""Version of the record's own layout."""
+FORMAT = 2
+"""Version of the record's own layout: 2 added the models of further passes."""
 
 RESOLVED = ("model", "size", "seed", "steps", "sampler", "schedule")
 """Fields of the request that a record cannot leave open."""
@@ -59,6 +59,9 @@ class Record(Part):
     engine: Name = knob(..., "Program", "The program and its version.")
     request: GenerationRequest = knob(..., "Request", "The request with every choice made, for this one picture.")
     model: ModelFacts = knob(..., "Model", "The model that painted.")
+    passes: Annotated[tuple[ModelFacts, ...], Field(max_length=PASSES_MAX)] = knob(
+        (), "Further models", "The models of the request's passes, in the same order."
+    )
     sigmas_sha256: Sha256 = knob(..., "Noise levels", "Fingerprint of the noise levels that were visited.")
     noise: Name = knob(..., "Noise source", "How the noise was drawn from the seed.")
     dtype: Name = knob(..., "Precision", "Number format of the networks, such as float32.")
@@ -81,8 +84,9 @@ class Record(Part):
         return self.request.inputs()
 
     def to_dict(self) -> dict[str, object]:
-        """The record as plain JSON values; request fields that are None are left out."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """The record as plain JSON values; request fields that are None are left out, and passes where there are none."""
+        plain = self.model_dump(mode="json", exclude_none=True, exclude=set() if self.passes else {"passes"})
+        return plain | {"request": self.request.to_dict()}
 
     def to_json(self, *, ascii_only: bool = False) -> str:
         """The canonical JSON text."""
@@ -119,7 +123,11 @@ def _check(record: Record) -> None:
     if request.count != 1:
         hint = "Use request.image(index)."
         raise BadInput(f"A record is for one picture, not {request.count}.", hint=hint, field="request.count")
-    if holds_a_path(record.model.name) or holds_a_path(request.model or ""):
+    if len(record.passes) != len(request.passes):
+        message = f"The record names {len(record.passes)} further models for {len(request.passes)} passes."
+        raise BadInput(message, hint="Each pass has its model.", field="passes")
+    named = (record.model.name, request.model or "", *(one.name for one in record.passes))
+    if any(map(holds_a_path, (*named, *(one.model for one in request.passes)))):
         hint = "Records name models, never paths."
         raise BadInput("The record names a folder of this machine as its model.", hint=hint, field="request.model")
 

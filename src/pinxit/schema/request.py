@@ -7,7 +7,7 @@ checked later, against the engine's catalogue; everything else is checked here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal, TypeAlias, cast
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
@@ -16,15 +16,18 @@ from pinxit.schema.errors import BadInput
 from pinxit.schema.field import Part, knob
 from pinxit.schema.parts import (
     EXACT_MAX,
+    EXTENT_MAX,
     SEED_MAX,
     SIGMA_MAX,
     STEPS_MAX,
     Blank,
+    Extent,
     FromImage,
     ImageRef,
     Interval,
     Name,
     Number,
+    Refine,
     Seed,
     Sigmas,
     Size,
@@ -37,19 +40,28 @@ from pinxit.schema.text import shown
 
 __all__ = [
     "Blank",
+    "Extent",
     "Fit",
     "FromImage",
     "GenerationRequest",
     "ImageFormat",
     "ImageRef",
     "Interval",
+    "Pass",
+    "Prediction",
+    "Refine",
     "Size",
     "Source",
     "validated",
 ]
 
+PASSES_MAX = 8
 Source = Annotated[Blank | FromImage, Field(discriminator="kind")]
 """Where the first step begins. The union is open to further starts; each is a Part with its own `kind`."""
+Pass: TypeAlias = Refine
+"""What happens after, or instead of, the last steps. It is open to further passes; each is a Part with its own `kind`."""
+Passes = Annotated[tuple[Pass, ...], Field(max_length=PASSES_MAX)]
+Prediction = Literal["epsilon", "velocity", "edm", "edm_velocity", "flow"]
 Fit = Literal["crop", "resize", "pad"]
 ImageFormat = Literal["png", "jpeg", "webp"]
 Rules = Literal["pinxit", "a1111", "comfyui", "diffusers"]
@@ -156,6 +168,13 @@ class GenerationRequest(Part):
         group="source",
         widget="choice",
     )
+    passes: Passes = knob(
+        (),
+        "Passes",
+        "What other models do to the picture while it is painted, in order.",
+        group="passes",
+        widget="passes",
+    )
     format: ImageFormat = knob(
         "png",
         "Format",
@@ -259,6 +278,97 @@ class GenerationRequest(Part):
         widget="choice",
         advanced=True,
     )
+    original_size: Extent | None = knob(
+        None,
+        "Original size",
+        "The size that SDXL models are told the picture had before it was cropped, such as 4096x4096. Left out, the "
+        "picture's own.",
+        group="told",
+        widget="size",
+        advanced=True,
+    )
+    crop_top: Whole | None = knob(
+        None,
+        "Crop from the top",
+        "How many pixels SDXL models are told were cut off at the top. Left out, 0: nothing is cut off.",
+        ge=0,
+        le=EXTENT_MAX,
+        group="told",
+        widget="number",
+        advanced=True,
+    )
+    crop_left: Whole | None = knob(
+        None,
+        "Crop from the left",
+        "How many pixels SDXL models are told were cut off at the left. Left out, 0: nothing is cut off.",
+        ge=0,
+        le=EXTENT_MAX,
+        group="told",
+        widget="number",
+        advanced=True,
+    )
+    target_size: Extent | None = knob(
+        None,
+        "Target size",
+        "The size that SDXL models are told the picture should have. Left out, the picture's own.",
+        group="told",
+        widget="size",
+        advanced=True,
+    )
+    aesthetic_score: Number | None = knob(
+        None,
+        "Aesthetic score",
+        "How beautiful SDXL's refiner is told the picture is. Left out, 6.",
+        ge=0,
+        le=10,
+        group="told",
+        widget="slider",
+        advanced=True,
+    )
+    negative_aesthetic_score: Number | None = knob(
+        None,
+        "Negative aesthetic score",
+        "How beautiful SDXL's refiner is told that is which the picture should keep away from. Left out, 2.5.",
+        ge=0,
+        le=10,
+        group="told",
+        widget="slider",
+        advanced=True,
+    )
+    prediction: Prediction | None = knob(
+        None,
+        "Prediction",
+        "What the model was trained to predict, where its file says it wrongly or not at all. Left out, the file decides.",
+        group="training",
+        widget="choice",
+        advanced=True,
+    )
+    zero_terminal_snr: YesNo | None = knob(
+        None,
+        "Zero terminal SNR",
+        "Whether the model was trained down to pure noise. Left out, the file decides.",
+        group="training",
+        widget="choice",
+        advanced=True,
+    )
+    shift: Number | None = knob(
+        None,
+        "Shift",
+        "How far the steps of a flow model, such as SD3, lean towards noise: 3 is usual. Left out, the file decides.",
+        ge=0.01,
+        le=100,
+        group="training",
+        advanced=True,
+    )
+    sigma_data: Number | None = knob(
+        None,
+        "Sigma data",
+        "The spread of the pictures that an EDM model was trained on: 0.5 is usual. Left out, the file decides.",
+        ge=0.01,
+        le=100,
+        group="training",
+        advanced=True,
+    )
     dialect: Name | None = knob(
         None,
         "Dialect",
@@ -307,9 +417,9 @@ class GenerationRequest(Part):
         widget="number",
         advanced=True,
     )
-    timesteps: Literal["interpolated", "nearest"] | None = knob(
+    timestep_rounding: Literal["interpolated", "nearest"] | None = knob(
         None,
-        "Timesteps",
+        "Timestep rounding",
         "How a noise level becomes one of the steps that the model was trained on: a fraction between two, or the "
         "nearest.",
         group="dialect",
@@ -336,6 +446,23 @@ class GenerationRequest(Part):
         None,
         "Start noise",
         "How strong the first noise is: sigma, the root of 1 + sigma squared, or that only from the highest level.",
+        group="dialect",
+        widget="choice",
+        advanced=True,
+    )
+    empty_negative: Literal["zeros", "model", "encode"] | None = knob(
+        None,
+        "Empty negative prompt",
+        "What SDXL models are told when there is no negative prompt: zeros, what the model's folder says, or the encoded "
+        "empty text.",
+        group="dialect",
+        widget="choice",
+        advanced=True,
+    )
+    handover: Literal["time", "step"] | None = knob(
+        None,
+        "Hand-over",
+        "How the share after which a refiner takes over is counted: in the model's training time, or in steps.",
         group="dialect",
         widget="choice",
         advanced=True,
@@ -376,8 +503,8 @@ class GenerationRequest(Part):
         return (self.source.image,) if isinstance(self.source, FromImage) else ()
 
     def to_dict(self) -> dict[str, object]:
-        """The request as plain JSON values; fields that are None are left out."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """The request as plain JSON values; fields that are None are left out, and passes where there are none."""
+        return self.model_dump(mode="json", exclude_none=True, exclude=set() if self.passes else {"passes"})
 
     def to_json(self) -> str:
         """The canonical JSON text of the request."""

@@ -170,6 +170,23 @@ class Blob:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity(Blob):
+    """A square matrix with ones on its diagonal, of the type `kind`. It lies in no file."""
+
+    kind: str
+
+    @property
+    def dtype(self) -> str:
+        return self.kind
+
+    def pieces(self, files: Files, dtype: str, *, numbers: int | None = None) -> Iterator[Codes]:
+        del files
+        codes = cast(np.eye(self.shape[0], dtype="<f4").reshape(-1), "F32", dtype)
+        step = numbers or len(codes)
+        yield from (codes[at : at + step] for at in range(0, len(codes), step))
+
+
 def joined(blobs: Sequence[Blob]) -> Blob:
     """One tensor of several, along the first axis."""
     for blob in blobs:

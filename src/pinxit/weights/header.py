@@ -124,7 +124,7 @@ def _regular_size(path: Path) -> int:
         info = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise Missing(
-            f"There is no file {path}.", hint="Check the path, or list models with `pinxit models`."
+            f"There is no file {path}.", hint="Check the path, or list models with `pinxit models list`."
         ) from error
     except (OSError, ValueError) as error:
         raise BadModelFile(f"{path.name!r} cannot be opened: {error}.", hint="Check the path.") from error

@@ -109,6 +109,10 @@ def _regrouped(shapes: tuple[Shape, ...], count: int, name: str) -> tuple[Shape,
     return ((sum(shape[0] for shape in shapes), *shapes[0][1:]),)
 
 
+DEEPEST = 64
+"""Levels of a name, counted in dots, up to which a network's blocks are looked for in it. Real ones stay below 20."""
+
+
 class View:
     """The names below one place, with their shapes, as `measure` sees them."""
 
@@ -118,6 +122,8 @@ class View:
         self.shapes = shapes
         self._stems: set[str] = set()
         for name in shapes:
+            if name.count(".") > DEEPEST:
+                continue
             stem = name
             while stem and stem not in self._stems:
                 self._stems.add(stem)

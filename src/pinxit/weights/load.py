@@ -18,6 +18,7 @@ from pinxit.weights.dtypes import TORCH_DTYPES
 from pinxit.weights.header import Header, TensorInfo, unchanged
 from pinxit.weights.identify import Match, PartMatch
 
+NARROW = (torch.float16, torch.bfloat16)
 _SHOWN = 3
 
 
@@ -43,12 +44,17 @@ def load_into(
     dtype: torch.dtype | None = None,
     strict: bool = True,
     check_finite: bool = False,
+    channels_last: bool = False,
+    keep_narrow: tuple[str, ...] = (),
 ) -> LoadReport:
     """Give `network` the weights of the part `component`.
 
     Tensors are read one by one, and converted where `dtype` says so; 8-bit floats become float16 where it does not.
-    Every shape is compared with the network's. Raises BadModelFile for a wrong shape, a type that is no float, a file that changed,
-    and, when `strict`, for anything missing or unexpected; NumericError for NaN or infinity when `check_finite`.
+    With `channels_last` those of four axes are put into that order; those whose names end with one of `keep_narrow`
+    stay in 16 bits where the file has them so. Each is done before the next is read, so that only
+    one is in memory twice. Every shape is compared with the network's. Raises BadModelFile for a wrong shape, a type
+    that is no float, a file that changed, and, when `strict`, for anything missing or unexpected; NumericError for NaN
+    or infinity when `check_finite`.
     """
     part = match.part(component)
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -60,7 +66,10 @@ def load_into(
             homeless.append(source)
             continue
         _check(name, source, tensor, wanted[name])
-        tensor = _widened(tensor) if dtype is None else tensor.to(dtype)
+        narrow = name.endswith(keep_narrow) and tensor.dtype in NARROW if keep_narrow else False
+        tensor = _widened(tensor) if dtype is None or narrow else tensor.to(dtype)
+        if channels_last and tensor.ndim == 4:
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
         if check_finite and not _finite(tensor):
             bad.append(source)
         state[name] = tensor

@@ -1,7 +1,8 @@
 """What every trainer calls the layers that an adapter changes, as functions of the tables' rows.
 
-A table gives each layer two paths, ours (`input_blocks.1.1.proj_in`) and the folder's (`down_blocks.0.attentions.0.proj_in`).
-A `Naming` makes a trainer's module of one of them; a suffix then says which of the module's tensors it is:
+A table gives each layer two paths, ours (`input_blocks.1.1.proj_in`) and that of a diffusers folder
+(`down_blocks.0.attentions.0.proj_in`). A `Naming` makes a trainer's module of one of them; a suffix then says which of
+the module's tensors it is:
 
 ```
 lora_unet_down_blocks_0_attentions_0_proj_in .lora_down.weight        kohya
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pinxit.weights.layout import Shape, Side, Table, View
+from pinxit.weights.layout import Op, Shape, Side, Table, View
 
 WEIGHT = ".weight"
 
@@ -24,13 +25,15 @@ WEIGHT = ".weight"
 class Target:
     """One layer of a model: its component, and the names of its weight, ours and that of a diffusers folder.
 
-    `piece` is (number, count) where the folder's weight is one of `count` equal parts of ours along the first axis.
+    `piece` is (number, count) where the folder's weight is one of `count` equal parts of ours along the first axis, and
+    `op` is how it differs from ours otherwise.
     """
 
     component: str
     ours: str
     theirs: str
     piece: tuple[int, int] | None = None
+    op: Op | None = None
 
     def path(self, side: Side) -> str:
         """The layer's path on one side, without `.weight`."""
@@ -41,14 +44,17 @@ def targets(component: str, table: Table, ours: Mapping[str, Shape]) -> tuple[Ta
     """Every layer with a weight of the network that has the tensors `ours`; `table`'s other side is the folder's."""
     view = View(ours)
     sizes = table.measure_ours(view)
+    if sizes is None:
+        return ()
     found: list[Target] = []
-    for entry in () if sizes is None else table.entries(sizes, view, "ours"):
-        if len(entry.ours) > 1 or not all(name.endswith(WEIGHT) for name in (*entry.ours, *entry.theirs)):
+    for entry in table.entries(sizes, view, "ours"):
+        first, *more = entry.ours
+        if more or not all(name.endswith(WEIGHT) for name in (*entry.ours, *entry.theirs)):
             continue
         count = len(entry.theirs)
         for number, theirs in enumerate(entry.theirs):
             piece = (number, count) if count > 1 else None
-            found.append(Target(component=component, ours=entry.ours[0], theirs=theirs, piece=piece))
+            found.append(Target(component=component, ours=first, theirs=theirs, piece=piece, op=entry.op))
     return tuple(found)
 
 
@@ -196,14 +202,14 @@ SUFFIXES: Mapping[str, tuple[str, str]] = {
 }
 """The algorithm and the role of a tensor, by how its name ends. An alpha belongs to every algorithm."""
 
-_BY_LENGTH = sorted(SUFFIXES, key=len, reverse=True)
+_BY_LENGTH = tuple(sorted(SUFFIXES, key=len, reverse=True))
 BUNDLED = "bundle_emb."
 """What the names of embeddings start with that come in the same file."""
 
 
 def split_name(name: str) -> tuple[str, str, str] | None:
     """The module, the algorithm and the role that a tensor's name says; None where it is no tensor of a module."""
-    if name.startswith(BUNDLED):
+    if name.startswith(BUNDLED) or not name.endswith(_BY_LENGTH):
         return None
     for suffix in _BY_LENGTH:
         if name.endswith(suffix):

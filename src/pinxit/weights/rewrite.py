@@ -12,7 +12,7 @@ from re import compile as pattern
 from typing import TypeAlias
 
 from pinxit.schema.errors import BadInput, NumericError
-from pinxit.weights.blobs import Blob, Files, is_float, to_ours, to_theirs
+from pinxit.weights.blobs import Blob, Files, Identity, is_float, to_ours, to_theirs
 from pinxit.weights.files import (
     Outgoing,
     json_text,
@@ -57,6 +57,16 @@ def without(ours: Blobs, patterns: Sequence[str]) -> dict[str, Blob]:
     return {
         name: blob for name, blob in ours.items() if not any(fnmatchcase(name, pattern) for pattern in patterns)
     }
+
+
+def completed(ours: Blobs, identities: Mapping[str, str]) -> dict[str, Blob]:
+    """`ours` with the matrices that change nothing where they are absent: name, and the vector as long as its side."""
+    found = dict(ours)
+    for name, vector in identities.items():
+        if name not in found and vector in found:
+            side = found[vector].shape[0]
+            found[name] = Identity(name=name, shape=(side, side), segments=(), kind=found[vector].dtype)
+    return found
 
 
 def laid_out(layout: Layout, component: str, ours: Blobs) -> list[Named]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pinxit.models.controlnet.config import config_from
+from pinxit.models.controlnet.folder import folder_files
 from pinxit.models.controlnet.kind import KIND
 from pinxit.models.controlnet.layout import DIFFUSERS, FOLDER, LAYOUTS, ORIGINAL, SINGLE_FILE
 from pinxit.schema.errors import BadModelFile
@@ -125,3 +126,15 @@ def test_a_hint_of_another_size_is_fitted() -> None:
     with torch.no_grad():
         outputs = network(torch.zeros(1, 4, 5, 7), torch.zeros(1, 3, 44, 60), torch.zeros(1), torch.zeros(1, 3, 24))
     assert [tuple(output.shape[2:]) for output in outputs] == [(5, 7)] * 3 + [(3, 4)] * 3 + [(2, 2)] * 3 + [(1, 1)] * 4
+
+
+@pytest.mark.parametrize("name", ["controlnet-sd15", "controlnet-sdxl"])
+def test_the_folders_json_is_that_of_the_reference(name: str) -> None:
+    document = golden_json(f"manifests/diffusers/{name}.json")["components"]["controlnet"]
+    shapes: Shapes = {key: tuple(shape) for key, shape in document["tensors"].items()}
+    match = identify(header_of(shapes, configs={"config.json": document["config"]}), LAYOUTS)
+    theirs, ours = document["config"], folder_files(config_from(match))["config.json"]
+    assert isinstance(ours, dict)
+    shared = {key for key in theirs if key in ours and not key.startswith("_diffusers")}
+    assert {key: ours[key] for key in shared} == {key: theirs[key] for key in shared}
+    assert {"conditioning_embedding_out_channels", "cross_attention_dim", "attention_head_dim"} <= shared

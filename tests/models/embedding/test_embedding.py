@@ -17,7 +17,7 @@ VECTORS = 5
 
 def referred(name: str) -> dict[str, Shape]:
     """An embedding of the reference's description, of five vectors."""
-    keys: Mapping[str, list[Any]] = golden_json("manifests/textual_inversion.json")[name]["keys"]
+    keys: Mapping[str, Any] = golden_json("manifests/textual_inversion.json")[name]["keys"]
     return {
         key: tuple(VECTORS if size == "n_vectors" else int(size) for size in shape)
         for key, shape in keys.items()

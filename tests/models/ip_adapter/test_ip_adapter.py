@@ -21,13 +21,16 @@ from tests.reference import golden_arrays, golden_json
 from tests.weights.files import header_of
 
 GOLDEN = "goldens/tiny_models/ip_adapter_attention"
-NAMES = {"to_k_ip.weight": "ip_adapter.1.to_k_ip.weight", "to_v_ip.weight": "ip_adapter.1.to_v_ip.weight"}
+NAMES: dict[str, str] = {
+    "to_k_ip.weight": "ip_adapter.1.to_k_ip.weight",
+    "to_v_ip.weight": "ip_adapter.1.to_v_ip.weight",
+}
 
 
 def test_it_gives_the_reference_outputs(tmp_path: Path) -> None:
-    keys = golden_json(f"{GOLDEN}.json")["keys"]
+    keys: dict[str, list[int]] = golden_json(f"{GOLDEN}.json")["keys"]
     arrays = {name: torch.from_numpy(array) for name, array in golden_arrays(f"{GOLDEN}.npz").items()}
-    own = {NAMES.get(key, key): det_weight(key, shape) for key, shape in keys.items() if key in NAMES or "proj" in key}
+    own = {NAMES.get(key, key): det_weight(key, shape) for key, shape in keys.items() if "proj" in key or "_ip." in key}
     network = loaded(found_in(written(KIND, LAYOUT, own, tmp_path)))
     assert isinstance(network, IpAdapter)
     attn = CrossAttention(32, heads=4, context=24)

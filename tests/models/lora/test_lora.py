@@ -48,7 +48,7 @@ CROSS = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
     [
         ({f"{CROSS}.hada_w1_a": (320, 4), f"{CROSS}.hada_w1_b": (4, 768)}, ("sd1",), "loha"),
         ({f"{CROSS}.lokr_w1": (16, 16), f"{CROSS}.lokr_w2": (20, 128)}, ("sdxl",), "lokr"),
-        ({f"{CROSS}.lokr_w1": (16, 16), f"{CROSS}.lokr_w2_a": (20, 4), f"{CROSS}.lokr_w2_b": (4, 64)}, ("sd2",), "lokr"),
+        ({f"{CROSS}.lokr_w1": (8, 16), f"{CROSS}.lokr_w2_a": (9, 4), f"{CROSS}.lokr_w2_b": (4, 64)}, ("sd2",), "lokr"),
         ({f"{CROSS}.oft_blocks": (4, 80, 80), f"{CROSS}.alpha": ()}, (), "oft"),
         ({f"{CROSS}.oft_blocks": (2, 4, 80, 80)}, (), "boft"),
         ({f"{CROSS}.diff": (320, 768)}, ("sd1",), "full"),

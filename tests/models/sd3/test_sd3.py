@@ -24,6 +24,7 @@ from pinxit.sampling.denoiser import Conditioning
 from pinxit.sampling.process import Flow
 from pinxit.schema.errors import BadInput, BadModelFile, ModelError
 from pinxit.schema.parts import FromImage
+from pinxit.studio.convert.model import convert
 from pinxit.weights.folder import read_model
 from pinxit.weights.identify import Match, identify
 from pinxit.weights.load import read_component
@@ -68,7 +69,7 @@ def test_published_files(tmp_path: Path, name: str) -> None:
     config = config_from(match)
     variant, transformer = PUBLISHED[name]
     assert match.layout is SINGLE_FILE
-    assert (config.variant, config.turbo, config.transformer) == (variant, False, transformer)
+    assert (config.variant, config.distilled, config.transformer) == (variant, None, transformer)
     assert config.vae == VaeConfig(z_channels=16, quant=False)
     assert (config.text_encoder, config.text_encoder_2, config.text_encoder_3) == (CLIP_L, CLIP_G, T5Config())
     assert (config.shift, config.projects, config.speaks) == (3.0, False, False)
@@ -114,22 +115,22 @@ def test_the_transformer_of_a_folder_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "metadata", "said"),
+    ("name", "metadata", "said"),
     [
-        ("sd3.5_large_turbo.safetensors", None, "the name says turbo"),
-        ("models--a--sd3.5-Large-Turbo/snapshots/0f1e.safetensors", None, "the name says turbo"),
-        ("large.safetensors", {"modelspec.title": "SD3.5 Large Turbo"}, "the metadata's modelspec.title says turbo"),
-        ("large.safetensors", None, ""),
+        ("sd3.5_large_turbo", None, "only its name says 'turbo'"),
+        ("large", {"modelspec.title": "SD3.5 Large Turbo"}, "the metadata's modelspec.title says 'Turbo'"),
+        ("large", None, ""),
     ],
 )
-def test_turbo_is_known_by_its_name(tmp_path: Path, path: str, metadata: dict[str, str] | None, said: str) -> None:
-    match = found(sparse_file(tmp_path / path, manifest("sd35-large"), dtype="F16", metadata=metadata))
-    config = config_from(match)
-    usual = FAMILY.facts(config).defaults
+def test_turbo_is_known_by_its_name(tmp_path: Path, name: str, metadata: dict[str, str] | None, said: str) -> None:
+    path = sparse_file(tmp_path / f"{name}.safetensors", manifest("sd35-large"), dtype="F16", metadata=metadata)
+    config = config_from(found(path))
+    facts = FAMILY.facts(config)
+    usual = facts.defaults
     assert config.variant == "3.5-large"
-    assert config.turbo == bool(said)
-    assert said in config.evidence
+    assert facts.notes == ((f"Turbo model, 4 steps, without guidance: {said}",) if said else ())
     assert (usual.steps, usual.guidance, usual.sampler) == ((4, 1.0, "euler") if said else (28, 4.5, "dpmpp_2m"))
+    assert (usual.width, usual.schedule) == (1024, None)
 
 
 def test_what_the_engine_plans_with(tmp_path: Path) -> None:
@@ -235,16 +236,34 @@ def test_the_pooled_vector_of_clip_l_is_projected_in_folders_only(easels: Easels
 def test_a_single_file_paints_what_the_folder_paints(easels: Easels, tmp_path: Path) -> None:
     easel = easels("sd3")
     match = easel.resolve().match
-    states = {name: dict(read_component(match, name)) for name in match.parts}
-    writing = FAMILY.writing
-    assert writing is not None
-    metadata = writing.metadata(easel.resolve().config, match)
-    assert list(metadata) == [TOKENIZER_TEXT]
-    save_model(states, SINGLE_FILE, tmp_path / "single.safetensors", metadata=metadata)
+    convert(match.header.path, tmp_path / "single.safetensors", easel.catalog)
     single = easel_for(tmp_path, "single")
+    assert single.resolve().match.layout is SINGLE_FILE
     assert single.resolve().facts.absent == ()
+    assert single.resolve().match.header.metadata[TOKENIZER_TEXT] == t5_tokenizer().to_str()
     assert single.pixels() == easel.pixels()
-    assert writing.metadata(single.resolve().config, single.resolve().match) == metadata
+    convert(tmp_path / "single.safetensors", tmp_path / "parts", easel.catalog)
+    parts = easel_for(tmp_path, "parts")
+    assert parts.resolve().match.layout is FOLDER
+    assert parts.pixels() == easel.pixels()
+
+
+def test_a_converted_file_is_whole(easels: Easels, tmp_path: Path) -> None:
+    easel = easels("sd35")
+    assert "text_projection.weight" not in easel.resolve().match.part("text_encoder").shapes
+    convert(easels.model("sd35"), tmp_path / "parts", easel.catalog)
+    parts = easel_for(tmp_path, "parts")
+    projection = dict(read_component(parts.resolve().match, "text_encoder"))["text_projection.weight"]
+    assert torch.equal(projection, torch.eye(64, dtype=torch.float16))
+    assert parts.pixels() == easel.pixels()
+    index = json.loads((tmp_path / "parts" / "model_index.json").read_text("utf-8"))
+    assert index["text_encoder"] == ["transformers", "CLIPTextModelWithProjection"]
+    assert index["text_encoder_3"] == ["transformers", "T5EncoderModel"]
+    assert index["tokenizer_3"] == [None, None]
+    convert(tmp_path / "parts", tmp_path / "again.safetensors", easel.catalog)
+    again = easel_for(tmp_path, "again")
+    assert again.resolve().match.layout is SINGLE_FILE
+    assert again.pixels() == easel.pixels()
 
 
 def test_without_its_tokenizer_t5_is_left_out_and_said_so(easels: Easels, tmp_path: Path) -> None:

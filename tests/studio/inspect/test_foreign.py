@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -219,3 +220,30 @@ def test_a_folder_of_pickles_is_told(catalog: Catalog, tmp_path: Path) -> None:
     found = inspect_file(folder / "model_index.json", catalog)
     assert (found.kind, found.layout) == ("diffusers", "diffusers")
     assert found.advice[0].text().endswith(f"pinxit models convert {folder} {folder}-safetensors")
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {f"down_blocks.{number // 140}.resnets.{number % 140}.conv1.weight": (0,) for number in range(4000)},
+        {f"{number}" + ".a" * 240: (0,) for number in range(4000)},
+    ],
+    ids=["wide", "deep"],
+)
+def test_thousands_of_strange_names_take_little_memory(
+    shapes: dict[str, tuple[int, ...]], catalog: Catalog, tmp_path: Path
+) -> None:
+    path = sparse_file(tmp_path / "m.safetensors", shapes)
+    tracemalloc.start()
+    try:
+        assert inspect_file(path, catalog, hashes=False).family is None
+        assert tracemalloc.get_traced_memory()[1] < 60e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_names_of_too_many_tensors_are_not_read_twice(catalog: Catalog, tmp_path: Path) -> None:
+    path = sparse_file(tmp_path / "m.safetensors", {f"x{number}": (0,) for number in range(60_000)})
+    found = inspect_file(path, catalog, hashes=False)
+    assert (found.kind, found.components) == ("damaged", ())
+    assert "more than 20,000 tensors" in found.evidence[0]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pinxit.models.clip_text.config import TextFile, config_from
 from pinxit.models.clip_text.layout import LAYOUTS
+from pinxit.models.common.diffusers_json import clip_json
 from pinxit.models.kinds import Kind
 
 if TYPE_CHECKING:
@@ -18,6 +20,11 @@ def _build(config: TextFile) -> nn.Module:
     return ClipText(config.network)
 
 
+def _files(config: TextFile) -> Mapping[str, object]:
+    """The folder's config.json."""
+    return {"config.json": clip_json(config.network)}
+
+
 KIND = Kind(
     name="clip-text",
     title="CLIP text encoder",
@@ -25,4 +32,5 @@ KIND = Kind(
     layouts=LAYOUTS,
     config_from=config_from,
     build=_build,
+    files=_files,
 )

@@ -10,7 +10,8 @@ U-Net   levels, blocks[i], first[i] (number of the level's first input block)   
         up_depth[n], up_has[n]   the same for output block n
         middle (depth there), mid (0 or 1), middles (residual blocks there: 2, 1 or 0)
         added, projected, classes (which class embedding there is, 0 or 1), guided (guidance embedding, 0 or 1)
-        outer (transformer layers at the largest size), linear (transformers begin with a linear layer, 0 or 1), context (width of the text)
+        outer (transformer layers at the largest size), linear (transformers begin with a linear layer, 0 or 1)
+        context (width of the text)
 VAE     levels, blocks, attention, quant (0 or 1)
 text    layers, projection (0 or 1)
 ```
@@ -143,7 +144,6 @@ def unet_sizes(*, down: Depths, up: Depths, middle: Middle, extra: Extra) -> Sco
         "first": tuple(accumulate(blocks[:-1], lambda at, count: at + count + 1, initial=1)),
         "depth": tuple(at_input),
         "has": tuple(min(depth, 1) for depth in at_input),
-        "early": min(at_input[1], 1),
         "up_blocks": tuple(up_blocks),
         "up_first": tuple(accumulate(up_blocks[:-1], initial=0)),
         "up_depth": tuple(at_output),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pinxit.models.controlnet.config import ControlNetConfig, config_from
+from pinxit.models.controlnet.folder import folder_files
 from pinxit.models.controlnet.layout import LAYOUTS
 from pinxit.models.kinds import Kind
 
@@ -25,4 +26,5 @@ KIND = Kind(
     layouts=LAYOUTS,
     config_from=config_from,
     build=_build,
+    files=folder_files,
 )

@@ -51,7 +51,7 @@ class IpAdapterConfig:
 def config_from(match: Match) -> IpAdapterConfig:
     """The configuration of an IP-Adapter. Raises BadModelFile where its sizes contradict each other."""
     part = match.part("ip-adapter")
-    form = next(form for form in FORMS if part.sizes[form])
+    form: Form = next(filter(part.sizes.get, FORMS))
     numbers = range(1, 2 * cast(int, part.sizes["attentions"]), 2)
     contexts = {part.dim(f"ip_adapter.{number}.to_k_ip.weight", 1) for number in numbers}
     context = contexts.pop()

@@ -14,16 +14,16 @@ resampled  image_proj.latents, layers ...  queries that look at the patches (plu
 from __future__ import annotations
 
 from pinxit.weights.formula import Scope
-from pinxit.weights.layout import WEIGHT, WHOLE, Layout, Leaf, Part, Place, Row, Table, View
+from pinxit.weights.layout import ITSELF, WEIGHT, WHOLE, Layout, Leaf, Part, Place, Row, Table, View
 
 
 def _same(*names: str) -> tuple[Leaf, ...]:
     return tuple(Leaf(name, name, WEIGHT) for name in names)
 
 
-def _row(name: str, leaves: tuple[Leaf, ...] | None = None, **axes: int | str) -> Row:
+def _row(name: str, leaves: tuple[Leaf, ...] = ITSELF, **axes: int | str) -> Row:
     """A row that is spelt alike on both sides: there is one way to write these files."""
-    return Row(name, name, **axes) if leaves is None else Row(name, name, leaves, **axes)
+    return Row(name, name, leaves, **axes)
 
 
 TUNED = ("to_q_lora", "to_k_lora", "to_v_lora", "to_out_lora")

@@ -43,8 +43,8 @@ BASES: tuple[tuple[str, str], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraFile:
-    """One adapter. `modules` are the layers that it changes, by their trainer's names; `ranks` are those of its factors,
-    the most frequent first; `bundled` are the tensors of embeddings that come with it.
+    """One adapter. `modules` are the layers that it changes, by their trainer's names; `ranks` are those of its
+    factors, the most frequent first; `bundled` are the tensors of embeddings that come with it.
     """
 
     about: About

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from pinxit.models.common.folder import markers
 from pinxit.models.common.conditioned import conditioned_network
+from pinxit.models.common.folder import markers
 from pinxit.models.common.ldm_family import build_part, clip_tokenizer, facts_of
 from pinxit.models.contract import Defaults, Facts, Family, LatentSpec, Networks, Words, Writing
 from pinxit.models.sd1.config import IMAGE, Sd1Config, config_from

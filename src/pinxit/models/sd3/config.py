@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
 from pinxit.models.common.configs import ClipTextConfig, MmditConfig, T5Config, VaeConfig
+from pinxit.models.common.distilled import Distilled, find_distilled
 from pinxit.models.common.measured import clip_config, settings_of, t5_config, vae_config
 from pinxit.models.sd3.layout import CLIP_G, CLIP_L, T5_XXL, TRANSFORMER
 from pinxit.prompts.t5 import FILES, has_tokenizer
@@ -29,13 +29,13 @@ Variant: TypeAlias = Literal["3-medium", "3.5-medium", "3.5-large"]
 class Sd3Config:
     """One checkpoint of the family. Parts are None where the file lacks them.
 
-    `speaks` is whether T5 is there with its tokenizer, without which it is left out; `turbo` whether the model was
-    distilled to few steps without guidance; `projects` whether CLIP-L's pooled vector goes through its projection, as
-    in folders (single files are made to leave it out). `evidence` says how all is known, `notes` what else there is.
+    `speaks` is whether T5 is there with its tokenizer, without which it is left out; `distilled` is for models of few
+    steps, such as Turbo; `projects` says whether CLIP-L's pooled vector goes through its projection, as in folders
+    (single files are made to leave it out). `evidence` says how all is known, `notes` what else there is.
     """
 
     variant: Variant
-    turbo: bool
+    distilled: Distilled | None
     transformer: MmditConfig
     vae: VaeConfig | None
     text_encoder: ClipTextConfig | None
@@ -56,20 +56,19 @@ def config_from(match: Match) -> Sd3Config:
     t5 = t5_config(match, component=T5_XXL)
     _check_widths(transformer, clip_l, clip_g, t5)
     variant, seen = _variant(transformer)
-    turbo = next((f"{source} says turbo" for source, text in _names(match) if "turbo" in text.casefold()), "")
+    distilled = find_distilled(match, told=False)
     shift = settings_of(match, "scheduler", "scheduler_config.json").number("shift")
     if shift is not None and not 0 < shift <= 100:
         raise BadModelFile(f"scheduler/scheduler_config.json: shift is {shift:g}, expected a number from 0 to 100.")
     speaks = t5 is not None and _has_tokenizer(match)
     said = (
         f"every SD 3 is a rectified flow; {seen}: SD {variant}",
-        turbo,
         f"shift {shift:g} by scheduler_config.json" if shift is not None else f"shift {SHIFT:g}, the family's own",
     )
     mute = f"T5 is left out: the model brings no {' or '.join(FILES)} for it."
     return Sd3Config(
         variant=variant,
-        turbo=bool(turbo),
+        distilled=distilled,
         transformer=transformer,
         vae=vae_config(match),
         text_encoder=clip_l,
@@ -142,15 +141,3 @@ def _variant(config: MmditConfig) -> tuple[Variant, str]:
     if config.norm:
         return "3.5-large", f"{seen}, normalised queries and keys"
     return "3-medium", seen
-
-
-def _names(match: Match) -> Iterator[tuple[str, str]]:
-    """What the model is called, and where."""
-    path = match.header.path
-    yield "the name", path.name
-    if path.parent.name == "snapshots":
-        yield "the name", path.parent.parent.name
-    for key in ("modelspec.title", "modelspec.architecture"):
-        yield f"the metadata's {key}", match.header.metadata.get(key, "")
-    index = match.header.configs.get("model_index.json", {})
-    yield "model_index.json", str(index.get("_name_or_path", ""))

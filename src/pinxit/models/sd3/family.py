@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pinxit.models.common.configs import VaeConfig
 from pinxit.models.common.cost import mmdit_cost, vae_cost
+from pinxit.models.common.distilled import Distilled
 from pinxit.models.common.ldm_family import clip_tokenizer, latent_size
 from pinxit.models.contract import Cost, Defaults, Facts, Family, LatentSpec, Networks, Words, Writing
 from pinxit.models.sd3.config import TOKENIZER_FOLDER, TOKENIZER_TEXT, Sd3Config, Variant, config_from
-from pinxit.models.sd3.folder import folder_files, metadata
+from pinxit.models.sd3.folder import IDENTITIES, folder_files, metadata
 from pinxit.models.sd3.layout import CLIP_G, CLIP_L, LAYOUTS, T5_XXL, TRANSFORMER
 from pinxit.prompts.chunks import Tokenizer
 from pinxit.prompts.t5 import T5Tokenizer
@@ -26,11 +28,10 @@ LATENT = LatentSpec(channels=16, downscale=8, scale=1.5305, shift=0.0609)
 SIDE = 1024
 USUAL: dict[Variant, tuple[int, float]] = {"3-medium": (28, 5.0), "3.5-medium": (40, 4.5), "3.5-large": (28, 4.5)}
 """Steps and guidance of each model."""
-TURBO_STEPS, TURBO_GUIDANCE = 4, 1.0
 
 
 def facts(config: Sd3Config) -> Facts:
-    steps, guidance = (TURBO_STEPS, TURBO_GUIDANCE) if config.turbo else USUAL[config.variant]
+    steps, guidance = USUAL[config.variant]
     parts = {
         TRANSFORMER: config.transformer,
         "vae": config.vae,
@@ -45,26 +46,26 @@ def facts(config: Sd3Config) -> Facts:
     def decode(width: int, height: int) -> Cost:
         return vae_cost(config.vae or VaeConfig(), *latent_size(width, height, LATENT.downscale))
 
+    usual = Defaults(
+        width=SIDE, height=SIDE, steps=steps, sampler="dpmpp_2m", schedule=None, guidance=guidance, spacing="sd3"
+    )
     return Facts(
         process=Flow(shift=config.shift),
         latent=LATENT,
-        defaults=Defaults(
-            width=SIDE,
-            height=SIDE,
-            steps=steps,
-            sampler="euler" if config.turbo else "dpmpp_2m",
-            schedule=None,
-            guidance=guidance,
-            spacing="sd3",
-        ),
+        defaults=usual if config.distilled is None else _few_steps(usual, config.distilled),
         prediction="flow",
         evidence=config.evidence,
         components=tuple(name for name, part in parts.items() if part is not None),
         absent=tuple(name for name, part in parts.items() if part is None),
         denoise=denoise,
         decode=decode,
-        notes=config.notes,
+        notes=(*((config.distilled.note,) if config.distilled is not None else ()), *config.notes),
     )
+
+
+def _few_steps(usual: Defaults, distilled: Distilled) -> Defaults:
+    """What a distilled model gets: its steps without guidance, along the straight lines of the flow."""
+    return replace(usual, steps=distilled.steps, sampler="euler", guidance=1.0)
 
 
 def _build(config: Sd3Config, component: str) -> nn.Module:
@@ -147,6 +148,6 @@ FAMILY = Family(
     denoiser=TRANSFORMER,
     optional=(T5_XXL,),
     wide=(T5_XXL,),
-    writing=Writing(files=lambda config: folder_files(config, LATENT), metadata=metadata),
+    writing=Writing(files=lambda config: folder_files(config, LATENT), identities=IDENTITIES, metadata=metadata),
     aliases=("sd3.5", "sd35"),
 )

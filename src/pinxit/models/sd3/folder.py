@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pinxit.models.common.configs import MmditConfig, T5Config
+from pinxit.models.common.configs import ClipTextConfig, MmditConfig, T5Config
 from pinxit.models.common.diffusers_json import VERSION, vae_json
 from pinxit.models.common.folder import NOTHING, Encoder, text_files, text_index
 from pinxit.models.contract import LatentSpec
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, object]
 SIDE = 1024
+IDENTITIES = {CLIP_L: {"text_projection.weight": "text_model.final_layer_norm.weight"}}
+"""Single files leave CLIP-L's projection out: their pooled vector is not projected. A folder's pipeline wants one."""
 LARGEST_TEXT = 16 * 2**20
 
 
@@ -38,7 +41,7 @@ def folder_files(config: Sd3Config, latent: LatentSpec) -> dict[str, object]:
     if config.vae is not None:
         files["vae/config.json"] = vae_json(config.vae, sample_size=SIDE, scale=latent.scale, shift=latent.shift)
     encoders = {
-        CLIP_L: Encoder(config=config.text_encoder),
+        CLIP_L: Encoder(config=_projected(config.text_encoder)),
         CLIP_G: Encoder(config=config.text_encoder_2, pad="zero"),
     }
     for name, encoder in encoders.items():
@@ -49,6 +52,11 @@ def folder_files(config: Sd3Config, latent: LatentSpec) -> dict[str, object]:
     if config.speaks:
         files[f"{TOKENIZER_FOLDER}/tokenizer_config.json"] = t5_tokenizer_json()
     return {"model_index.json": index, **files}
+
+
+def _projected(config: ClipTextConfig | None) -> ClipTextConfig | None:
+    """A CLIP encoder as the folder's pipeline wants it: always with a projection."""
+    return config if config is None else replace(config, projection=config.projection or config.width)
 
 
 def metadata(config: Sd3Config, match: Match) -> Mapping[str, str]:

@@ -32,11 +32,7 @@ _COMMON = (
     SizeFact("unet", "context", (), "text width", refused=OWN_TEXT_WIDTHS),
 )
 BASE_FACTS = (*_COMMON, SizeFact("unet", "blocks", (3,), "levels"))
-REFINER_FACTS = (
-    *_COMMON,
-    SizeFact("unet", "blocks", (REFINER_LEVELS,), "levels"),
-    SizeFact("unet", "early", (0,), "attention at the first level"),
-)
+REFINER_FACTS = (*_COMMON, SizeFact("unet", "blocks", (REFINER_LEVELS,), "levels"))
 _DROPS = (
     *SINGLE_DROPS,
     Drop("edm_mean", "marker: read for the latents' mean"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pinxit.models.kinds import Kind
 from pinxit.models.t2i_adapter.config import AdapterConfig, config_from
+from pinxit.models.t2i_adapter.folder import folder_files
 from pinxit.models.t2i_adapter.layout import LAYOUTS
 
 if TYPE_CHECKING:
@@ -25,4 +26,5 @@ KIND = Kind(
     layouts=LAYOUTS,
     config_from=config_from,
     build=_build,
+    files=folder_files,
 )

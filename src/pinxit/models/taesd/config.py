@@ -58,9 +58,8 @@ def config_from(match: Match) -> TinyConfig:
     alike = [known for known in KNOWN if known.channels == z]
     named = [known for known in alike if re.search(known.names, match.header.path.name, re.IGNORECASE)]
     known = (named if len(named) == 1 else alike or [None])[0]
-    said = "the file's name says so" if len(named) == 1 else "unknown, assuming it"
     halves = " and ".join(name for name, blocks in (("encoder", encoder), ("decoder", decoder)) if blocks)
-    evidence = (f"{halves} of latents of {z} channels", f"{known.variant}: {said}" if known else "unknown latents")
+    evidence = (f"{halves} of latents of {z} channels", _said(known, named=len(named) == 1))
     return TinyConfig(
         about=About(bases=known.bases if known else (), variant=known.variant if known else "", evidence=evidence),
         latent=LatentSpec(channels=z, downscale=2 ** (len(decoder or encoder) - 1)),
@@ -69,6 +68,12 @@ def config_from(match: Match) -> TinyConfig:
         decoder=decoder,
         assumed=len(named) != 1,
     )
+
+
+def _said(known: KnownTiny | None, *, named: bool) -> str:
+    if known is None:
+        return "whose latents: unknown"
+    return f"the file's name names {known.variant}" if named else f"whose latents: unknown, assuming {known.variant}"
 
 
 def _latent_channels(part: PartMatch, half: str) -> int:

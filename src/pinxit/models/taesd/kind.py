@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pinxit.models.kinds import Kind
 from pinxit.models.taesd.config import TinyConfig, config_from
+from pinxit.models.taesd.folder import folder_files
 from pinxit.models.taesd.layout import LAYOUTS
 
 if TYPE_CHECKING:
@@ -25,5 +26,6 @@ KIND = Kind(
     layouts=LAYOUTS,
     config_from=config_from,
     build=_build,
+    files=folder_files,
     aliases=("tiny-vae",),
 )

@@ -7,7 +7,11 @@ from dataclasses import replace
 from pinxit.models.common.layouts import (
     FOLDER_DROPS,
     SINGLE_DROPS,
+    UNET_AVERAGE,
     UNET_DIFFUSERS,
+    UNET_FOLDER,
+    UNET_LDM,
+    UNET_SINGLE,
     VAE_FOLDER,
     VAE_SINGLE,
     ldm_unet_sizes,
@@ -27,6 +31,11 @@ def projected_unet_sizes(view: View) -> Scope | None:
 
 UNET_PROJECTED = replace(UNET_DIFFUSERS, name="diffusers U-Net of unCLIP", measure_ours=projected_unet_sizes)
 UNET_PROJECTED_LDM = UNET_PROJECTED.own("LDM U-Net of unCLIP")
+
+
+def _projected(place: Place) -> Place:
+    """The same place with the table of such a U-Net."""
+    return replace(place, table=UNET_PROJECTED_LDM if place.table is UNET_LDM else UNET_PROJECTED)
 
 
 def normalizer_sizes(view: View) -> Scope | None:
@@ -51,28 +60,24 @@ FACTS = (
     LINEAR,
     ShapeFact("unet", "input_blocks.0.0.weight", 1, (4,), "input channels"),
     LATENT_OUT,
-    SizeFact("unet", "early", (1,), "attention at the first level"),
+    SizeFact("unet", "outer", (1,), "attention at the largest size"),
     SizeFact("unet", "projected", (1,), "projected class embeddings"),
     NO_CLASSES,
 )
-"""SDXL and its refiner are told a vector, too, but have no attention at their first level."""
+"""SDXL and its refiner are told a vector, too, but have no attention at their largest size."""
 
 SINGLE_FILE = Layout(
     name="unclip",
     family="unclip",
     parts=(
-        Part(
-            component="unet",
-            places=(Place(prefix="model.diffusion_model.", table=UNET_PROJECTED_LDM),),
-            required=True,
-        ),
+        Part(component="unet", places=tuple(_projected(place) for place in UNET_SINGLE), required=True),
         Part(component="vae", places=VAE_SINGLE),
         Part(component="text_encoder", places=TEXT_SINGLE),
         Part(component="image_encoder", places=(Place(prefix="embedder.model.visual.", table=VISION_OPEN),)),
         Part(component="image_normalizer", places=(Place(prefix="noise_augmentor.", table=NORMALIZER_DATA),)),
         Part(
             component="unet_average",
-            places=(Place(prefix="model_ema.diffusion_model", table=UNET_PROJECTED_LDM, squash=True),),
+            places=tuple(_projected(place) for place in UNET_AVERAGE),
             like="unet",
         ),
     ),
@@ -90,7 +95,7 @@ FOLDER = Layout(
     name="unclip-diffusers",
     family="unclip",
     parts=(
-        Part(component="unet", places=(Place(prefix="unet/", table=UNET_PROJECTED),), required=True),
+        Part(component="unet", places=tuple(_projected(place) for place in UNET_FOLDER), required=True),
         Part(component="vae", places=VAE_FOLDER),
         Part(component="text_encoder", places=text_folder()),
         Part(component="image_encoder", places=vision_folder()),

@@ -62,7 +62,12 @@ def _unet(match: Match) -> KUNetConfig:
         raise BadModelFile("The upscaler's U-Net has no cross-attention, so it cannot follow a prompt.")
     widths = tuple(part.dim(f"u_net.d_blocks.{level}.1.main.6.weight", 0) for level in range(len(blocks)))
     head_width = settings_of(match, "unet").integer("attention_head_dim") or HEAD_WIDTH
-    attending = [width for width, has in zip(widths, (a or b for a, b in zip(own, cross, strict=True)), strict=True) if has]
+    attending = [
+        width
+        for level, has in enumerate(map(max, own, cross))
+        if has
+        for width in (widths[level], widths[max(0, level - 1)])
+    ]
     if any(width % head_width for width in attending):
         raise BadModelFile(f"The upscaler's levels of {attending} channels cannot have heads of {head_width}.")
     return KUNetConfig(

@@ -43,8 +43,7 @@ def folder_files(config: Upscale2Config, latent: LatentSpec) -> dict[str, object
 def unet_json(config: KUNetConfig) -> dict[str, object]:
     """config.json of the U-Net. Raises BadModelFile for one that the folder format cannot say."""
     levels = len(config.widths)
-    last = [level + 1 == levels for level in range(levels)]
-    if list(config.own) != last or config.mapping != 2 * config.widths[0] or config.cross[0] or not all(config.cross[1:]):
+    if not _sayable(config):
         raise BadModelFile(
             "A diffusers folder cannot hold this upscaler: its attention or its widths lie elsewhere.",
             hint="Keep it in one file.",
@@ -76,3 +75,14 @@ def unet_json(config: KUNetConfig) -> dict[str, object]:
         "timestep_post_act": "gelu",
         "up_block_types": [*["KCrossAttnUpBlock2D"] * (levels - 1), "KUpBlock2D"],
     }
+
+
+def _sayable(config: KUNetConfig) -> bool:
+    """Whether the folder's format has this U-Net: positions attend to each other at the smallest size alone, which is
+    recognised there by two levels in a row being as wide as the embedded noise level, twice the first level's width.
+    """
+    levels, mapping = len(config.widths), config.mapping
+    alike = [level for level in range(1, levels) if config.widths[level - 1] == config.widths[level] == mapping]
+    last = tuple(level + 1 == levels for level in range(levels))
+    attends = config.own == last and config.cross == (False, *[True] * (levels - 1))
+    return attends and mapping == 2 * config.widths[0] and alike == [levels - 1]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from pinxit.models.common.configs import VaeConfig
 from pinxit.models.common.measured import vae_config
 from pinxit.models.contract import LatentSpec
-from pinxit.models.kinds import About, settings_beside
+from pinxit.models.kinds import LATENT, About, settings_beside
 from pinxit.schema.errors import BadModelFile
 from pinxit.weights.identify import Match
 from pinxit.weights.settings import Settings
@@ -72,8 +72,8 @@ KNOWN = (
 )
 """The first of a form is the one that is assumed where nothing tells them apart."""
 
-LATENT = "pinxit.latent"
-"""Metadata of a VAE that was taken out of a model: its latents' scale and shift, as JSON."""
+USUAL = 0.18215
+"""The scale that diffusers takes where the JSON of a VAE names none."""
 METADATA = ("modelspec.architecture", "modelspec.title", "ss_base_model_version")
 
 
@@ -93,45 +93,68 @@ def config_from(match: Match) -> VaeFile:
     if network is None:
         raise BadModelFile(f"{match.header.path.name} holds no vae.")
     downscale = 2 ** (len(network.channel_mult) - 1)
-    known, scale, shift, evidence = _latents(match, network)
-    sure = not evidence.startswith("unknown")
-    form = f"kl-f{downscale}"
+    latents = _latents(match, network)
+    known = latents.known
     return VaeFile(
         about=About(
             bases=known.bases if known else (),
-            variant=known.variant if known else form,
-            evidence=(f"latents of {network.z_channels} channels, {downscale} pixels to a side", evidence),
+            variant=known.variant if known else f"kl-f{downscale}",
+            evidence=(f"latents of {network.z_channels} channels, {downscale} pixels to a side", latents.evidence),
         ),
         network=network,
-        latent=LatentSpec(channels=network.z_channels, downscale=downscale, scale=scale, shift=shift),
-        assumed=not sure,
+        latent=LatentSpec(channels=network.z_channels, downscale=downscale, scale=latents.scale, shift=latents.shift),
+        assumed=latents.assumed,
     )
 
 
-def _latents(match: Match, network: VaeConfig) -> tuple[KnownVae | None, float, float, str]:
-    """Which known autoencoder it is, its scale and shift, and how that is known: the first of these that tells.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latents:
+    """Scale and shift, the known autoencoder whose they are, and how that is known."""
+
+    known: KnownVae | None
+    scale: float
+    shift: float = 0.0
+    evidence: str
+    assumed: bool = False
+
+
+def _latents(match: Match, network: VaeConfig) -> Latents:
+    """The latents of a file, by the first of these that tells.
 
     The JSON beside it, its metadata, its name; last the first known one of its form.
     """
     form = (network.z_channels, len(network.channel_mult))
     alike = [known for known in KNOWN if (known.channels, known.levels) == form]
-    settings = settings_beside(match)
-    if "scaling_factor" not in settings.values:
-        settings = _told(match)
-    scale, shift = settings.number("scaling_factor"), settings.number("shift_factor") or 0.0
-    if scale is not None:
-        known = next((known for known in alike if math.isclose(known.scale, scale, rel_tol=1e-3)), None)
-        return known, scale, shift, f"{settings.source} says a scale of {scale:g}"
+    for settings in (settings_beside(match), _told(match)):
+        if found := _from_settings(settings, alike):
+            return found
     words = [(match.header.metadata[key], f"the file's {key}") for key in METADATA if key in match.header.metadata]
     for text, source in (*words, (match.header.path.name, "the file's name")):
         named = [known for known in alike if re.search(known.names, text, re.IGNORECASE)]
         if len(named) == 1:
-            return named[0], named[0].scale, named[0].shift, f"{source} names {named[0].variant}"
+            return _of(named[0], f"{source} names {named[0].variant}")
     if len(alike) == 1:
-        return alike[0], alike[0].scale, alike[0].shift, f"the only known one of its form is {alike[0].variant}"
+        return _of(alike[0], f"the only known one of its form is {alike[0].variant}")
     if not alike:
-        return None, 1.0, 0.0, "unknown, assuming a scale of 1"
-    return alike[0], alike[0].scale, alike[0].shift, f"unknown, assuming a scale of {alike[0].scale:g}"
+        return Latents(known=None, scale=1.0, evidence="scale unknown, assuming 1", assumed=True)
+    return replace(_of(alike[0], f"scale unknown, assuming {alike[0].scale:g}"), assumed=True)
+
+
+def _of(known: KnownVae, evidence: str) -> Latents:
+    return Latents(known=known, scale=known.scale, shift=known.shift, evidence=evidence)
+
+
+def _from_settings(settings: Settings, alike: list[KnownVae]) -> Latents | None:
+    """What a JSON file says; None where it is no VAE's. One of a VAE that names no scale means the usual one."""
+    scale, shift = settings.number("scaling_factor"), settings.number("shift_factor") or 0.0
+    said = f"{settings.source} says a scale of {scale:g}" if scale is not None else ""
+    if scale is None and settings.values.get("_class_name") == "AutoencoderKL":
+        scale = USUAL
+        said = f"{settings.source} names no scale, which means {USUAL}"
+    if scale is None:
+        return None
+    known = next((known for known in alike if math.isclose(known.scale, scale, rel_tol=1e-3)), None)
+    return Latents(known=known, scale=scale, shift=shift, evidence=said)
 
 
 def _told(match: Match) -> Settings:

@@ -73,12 +73,7 @@ def _noised(process: NoiseProcess, t: float, there: float, end: float, eta: floa
     return -math.log(lands), scale, math.sqrt(max(level**2 - (scale * lands) ** 2, 0.0))
 
 
-@sampler(
-    "dpm_fast",
-    title="DPM fast",
-    options=SamplerOptions(eta=0.0),
-    order=3,
-)
+@sampler("dpm_fast", title="DPM fast", options=SamplerOptions(eta=0.0), order=3)
 def dpm_fast(
     denoise: Denoiser,
     x: Tensor,
@@ -105,14 +100,7 @@ def dpm_fast(
         yield Step(index, math.exp(-there), x, stages.clean)
 
 
-@sampler(
-    "dpm_adaptive",
-    title="DPM adaptive",
-    options=SamplerOptions(eta=0.0, order=3),
-    order=3,
-    calls=3,
-    alone=True,
-)
+@sampler("dpm_adaptive", title="DPM adaptive", options=SamplerOptions(eta=0.0, order=3), order=3, calls=3, alone=True)
 def dpm_adaptive(
     denoise: Denoiser,
     x: Tensor,

@@ -27,14 +27,7 @@ def midpoint_step(denoise: Denoiser, x: Tensor, clean: Tensor, here: float, ther
     return x + (there - here) * slope
 
 
-@sampler(
-    "dpm_2",
-    title="DPM2",
-    order=2,
-    calls=2,
-    schedule="karras",
-    discard_next_to_last=True,
-)
+@sampler("dpm_2", title="DPM2", order=2, calls=2, schedule="karras", discard_next_to_last=True)
 def dpm_2(
     denoise: Denoiser,
     x: Tensor,
@@ -52,13 +45,7 @@ def dpm_2(
 
 
 @sampler(
-    "dpm_2_ancestral",
-    title="DPM2 a",
-    order=2,
-    calls=2,
-    uses_noise=True,
-    schedule="karras",
-    discard_next_to_last=True,
+    "dpm_2_ancestral", title="DPM2 a", order=2, calls=2, uses_noise=True, schedule="karras", discard_next_to_last=True
 )
 def dpm_2_ancestral(
     denoise: Denoiser,

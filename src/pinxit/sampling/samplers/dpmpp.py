@@ -18,12 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@sampler(
-    "dpmpp_2m",
-    title="DPM++ 2M",
-    order=2,
-    schedule="karras",
-)
+@sampler("dpmpp_2m", title="DPM++ 2M", order=2, schedule="karras")
 @sampler(
     "dpm_2m",
     title="DPM 2M",
@@ -100,12 +95,7 @@ def dpmpp_2m_v2(
         yield Step(index, there, x, clean)
 
 
-@sampler(
-    "dpmpp_2s",
-    title="DPM++ 2S",
-    order=2,
-    schedule="karras",
-)
+@sampler("dpmpp_2s", title="DPM++ 2S", order=2, schedule="karras")
 def dpmpp_2s(
     denoise: Denoiser,
     x: Tensor,
@@ -130,14 +120,7 @@ def dpmpp_2s(
         yield Step(index, there, x, clean)
 
 
-@sampler(
-    "dpmpp_2s_ancestral",
-    title="DPM++ 2S a",
-    order=2,
-    calls=2,
-    uses_noise=True,
-    schedule="karras",
-)
+@sampler("dpmpp_2s_ancestral", title="DPM++ 2S a", order=2, calls=2, uses_noise=True, schedule="karras")
 def dpmpp_2s_ancestral(
     denoise: Denoiser,
     x: Tensor,

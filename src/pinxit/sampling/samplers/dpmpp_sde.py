@@ -31,14 +31,7 @@ def fresh(process: NoiseProcess, here: float, there: float, eta: float) -> float
     return there * math.sqrt(-math.expm1(-2 * eta * h))
 
 
-@sampler(
-    "dpmpp_sde",
-    title="DPM++ SDE",
-    order=2,
-    calls=2,
-    uses_noise=True,
-    schedule="karras",
-)
+@sampler("dpmpp_sde", title="DPM++ SDE", order=2, calls=2, uses_noise=True, schedule="karras")
 def dpmpp_sde(
     denoise: Denoiser,
     x: Tensor,
@@ -68,13 +61,7 @@ def dpmpp_sde(
         yield Step(index, there, x, clean)
 
 
-@sampler(
-    "dpmpp_2m_sde",
-    title="DPM++ 2M SDE",
-    order=2,
-    uses_noise=True,
-    schedule="exponential",
-)
+@sampler("dpmpp_2m_sde", title="DPM++ 2M SDE", order=2, uses_noise=True, schedule="exponential")
 @sampler(
     "dpmpp_2m_sde_heun",
     title="DPM++ 2M SDE Heun",
@@ -115,12 +102,7 @@ def dpmpp_2m_sde(
 
 
 @sampler(
-    "dpmpp_3m_sde",
-    title="DPM++ 3M SDE",
-    order=3,
-    uses_noise=True,
-    schedule="exponential",
-    discard_next_to_last=True,
+    "dpmpp_3m_sde", title="DPM++ 3M SDE", order=3, uses_noise=True, schedule="exponential", discard_next_to_last=True
 )
 @sampler(
     "dpmpp_3m",

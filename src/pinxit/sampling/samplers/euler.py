@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@sampler(
-    "euler",
-    title="Euler",
-)
+@sampler("euler", title="Euler")
 def euler(
     denoise: Denoiser,
     x: Tensor,
@@ -38,11 +35,7 @@ def euler(
         yield Step(index, there, x, clean)
 
 
-@sampler(
-    "euler_ancestral",
-    title="Euler a",
-    uses_noise=True,
-)
+@sampler("euler_ancestral", title="Euler a", uses_noise=True)
 @sampler(
     "ddim",
     title="DDIM",
@@ -78,12 +71,7 @@ def euler_ancestral(
         yield Step(index, there, x, clean)
 
 
-@sampler(
-    "euler_ancestral_cfg_pp",
-    title="Euler a CFG++",
-    needs_uncond=True,
-    uses_noise=True,
-)
+@sampler("euler_ancestral_cfg_pp", title="Euler a CFG++", needs_uncond=True, uses_noise=True)
 @sampler(
     "euler_cfg_pp",
     title="Euler CFG++",
@@ -120,12 +108,7 @@ def unconditional(uncond: Tensor | None, clean: Tensor) -> Tensor:
     return clean if uncond is None else uncond
 
 
-@sampler(
-    "lcm",
-    title="LCM",
-    uses_noise=True,
-    schedule="sgm_uniform",
-)
+@sampler("lcm", title="LCM", uses_noise=True, schedule="sgm_uniform")
 def lcm(
     denoise: Denoiser,
     x: Tensor,
@@ -141,13 +124,7 @@ def lcm(
         yield Step(index, there, x, clean)
 
 
-@sampler(
-    "tcd",
-    title="TCD",
-    options=SamplerOptions(eta=0.3),
-    uses_noise=True,
-    schedule="sgm_uniform",
-)
+@sampler("tcd", title="TCD", options=SamplerOptions(eta=0.3), uses_noise=True, schedule="sgm_uniform")
 def tcd(
     denoise: Denoiser,
     x: Tensor,

@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@sampler(
-    "heun",
-    title="Heun",
-    order=2,
-    calls=2,
-)
+@sampler("heun", title="Heun", order=2, calls=2)
 def heun(
     denoise: Denoiser,
     x: Tensor,

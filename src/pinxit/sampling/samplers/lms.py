@@ -109,12 +109,7 @@ def multistep(
         yield Step(index, there, x, clean)
 
 
-@sampler(
-    "lms",
-    title="LMS",
-    options=SamplerOptions(order=4),
-    order=4,
-)
+@sampler("lms", title="LMS", options=SamplerOptions(order=4), order=4)
 def lms(
     denoise: Denoiser,
     x: Tensor,
@@ -156,12 +151,7 @@ def ipndm_v(
     return multistep(denoise, x, sigmas, options, stretched_steps, jump=True)
 
 
-@sampler(
-    "deis",
-    title="DEIS",
-    options=SamplerOptions(order=3),
-    order=3,
-)
+@sampler("deis", title="DEIS", options=SamplerOptions(order=3), order=3)
 def deis(
     denoise: Denoiser,
     x: Tensor,

@@ -75,12 +75,7 @@ def plms(
 RUNGE_KUTTA_STEPS = 3
 
 
-@sampler(
-    "pndm_prk",
-    title="PNDM (Runge-Kutta start)",
-    order=4,
-    options=SamplerOptions(order=4),
-)
+@sampler("pndm_prk", title="PNDM (Runge-Kutta start)", order=4, options=SamplerOptions(order=4))
 def pndm_prk(
     denoise: Denoiser,
     x: Tensor,

@@ -62,11 +62,7 @@ def res_2s(
 
 
 @sampler(
-    "res_multistep_cfg_pp",
-    title="RES Multistep CFG++",
-    options=SamplerOptions(eta=0.0),
-    order=2,
-    needs_uncond=True,
+    "res_multistep_cfg_pp", title="RES Multistep CFG++", options=SamplerOptions(eta=0.0), order=2, needs_uncond=True
 )
 @sampler("res_multistep_ancestral_cfg_pp", title="RES Multistep a CFG++", order=2, uses_noise=True, needs_uncond=True)
 def res_multistep_cfg_pp(

@@ -23,13 +23,7 @@ STOCHASTIC = (0.2, 0.8)
 """The part of the denoising in which noise is added, as shares of the training time."""
 
 
-@sampler(
-    "sa_solver",
-    title="SA Solver",
-    options=SamplerOptions(order=3),
-    order=3,
-    uses_noise=True,
-)
+@sampler("sa_solver", title="SA Solver", options=SamplerOptions(order=3), order=3, uses_noise=True)
 def sa_solver(
     denoise: Denoiser,
     x: Tensor,
@@ -42,14 +36,7 @@ def sa_solver(
     return _adams(denoise, x, sigmas, process, noise, options, again=False)
 
 
-@sampler(
-    "sa_solver_pece",
-    title="SA Solver PECE",
-    options=SamplerOptions(order=3),
-    order=3,
-    calls=2,
-    uses_noise=True,
-)
+@sampler("sa_solver_pece", title="SA Solver PECE", options=SamplerOptions(order=3), order=3, calls=2, uses_noise=True)
 def sa_solver_pece(
     denoise: Denoiser,
     x: Tensor,

@@ -35,19 +35,9 @@ class _Known:
     value: Tensor
 
 
+@sampler("uni_pc", title="UniPC", options=SamplerOptions(order=3, solver="bh1"), order=3, discard_next_to_last=True)
 @sampler(
-    "uni_pc",
-    title="UniPC",
-    options=SamplerOptions(order=3, solver="bh1"),
-    order=3,
-    discard_next_to_last=True,
-)
-@sampler(
-    "uni_pc_bh2",
-    title="UniPC BH2",
-    options=SamplerOptions(order=3, solver="bh2"),
-    order=3,
-    discard_next_to_last=True,
+    "uni_pc_bh2", title="UniPC BH2", options=SamplerOptions(order=3, solver="bh2"), order=3, discard_next_to_last=True
 )
 def uni_pc(
     denoise: Denoiser,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pinxit.models.common.folder import TOKENIZERS, without_parts
+from pinxit.prompts.t5 import T5Tokenizer
 from pinxit.prompts.tokenizer import ClipTokenizer
 from pinxit.schema.errors import BadInput
 from pinxit.studio.convert.understanding import Known
@@ -77,4 +78,6 @@ def _vocabularies(known: Known, written: set[str], copies: Mapping[str, Path]) -
         if isinstance(tokenizer, ClipTokenizer):
             vocab, merges = tokenizer.vocabulary.texts()
             files |= {f"{folder}/vocab.json": vocab, f"{folder}/merges.txt": merges}
+        elif isinstance(tokenizer, T5Tokenizer) and (text := tokenizer.json_text()) is not None:
+            files[f"{folder}/tokenizer.json"] = text
     return files

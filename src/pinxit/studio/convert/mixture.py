@@ -14,12 +14,12 @@ import numpy as np
 from pinxit.engine.catalog import Catalog
 from pinxit.schema.errors import BadInput
 from pinxit.studio.convert.blocks import block_of, blocks_of, read_blocks
-from pinxit.studio.convert.model import Chosen, Converted, Wish, apart, chosen, left_out, markers_of, write_rooms
+from pinxit.studio.convert.model import Chosen, Converted, Wish, apart, chosen, fitted, left_out, markers_of, write_rooms
 from pinxit.studio.convert.understanding import Known, open_source, understand
 from pinxit.weights.blobs import Blob, Files, is_float
 from pinxit.weights.files import Outgoing
 from pinxit.weights.numbers import Codes, encoded
-from pinxit.weights.rewrite import Named, checked, laid_out, our_blobs, outgoing, still_there, without
+from pinxit.weights.rewrite import Named, checked, laid_out, our_blobs, outgoing, still_there
 
 WEIGHTED, DIFFERENCE = "weighted", "add-difference"
 MODES = (WEIGHTED, DIFFERENCE)
@@ -138,12 +138,9 @@ class _Recipe:
         """Decide for each network whether it is taken or mixed. Raises BadInput where tensors do not fit."""
         family = models[0].family
         denoiser = family.denoiser if family is not None else models[0].name
-        patterns = family.writing.left_out if family is not None and family.writing is not None else {}
         available = [
             {
-                name: without(
-                    our_blobs(part, model.source.blobs), patterns.get(name, ()) if target.layout.folder else ()
-                )
+                name: fitted(our_blobs(part, model.source.blobs), name, model, target.layout.folder)
                 for name, part in model.match.parts.items()
                 if name in {room.component for room in target.layout.parts} and not name.endswith("_average")
             }

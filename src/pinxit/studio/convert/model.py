@@ -17,13 +17,15 @@ from pinxit.studio.inspect.licences import find_licence
 from pinxit.weights.blobs import Blob, Files, Source
 from pinxit.weights.files import Outgoing
 from pinxit.weights.folder import read_model
-from pinxit.weights.identify import Match, identify
+from pinxit.weights.header import Header, TensorInfo
+from pinxit.weights.identify import Match, identify, match_layout
 from pinxit.weights.layout import Layout
 from pinxit.weights.rewrite import (
     Check,
     Named,
     Room,
     Target,
+    completed,
     laid_out,
     our_blobs,
     outgoing,
@@ -165,22 +167,34 @@ def chosen(known: Known, wish: Wish, destination: Path) -> Chosen:
                 hint=f"It holds {', '.join(parts)}.",
             )
         parts = {name: blobs for name, blobs in parts.items() if name in wish.components}
-    layout = target_layout(known.layouts, parts, _wants_folder(wish, destination), known.name)
+    folder = _wants_folder(wish, destination)
+    parts = {name: fitted(blobs, name, known, folder) for name, blobs in parts.items()}
+    return Chosen(layout=target_layout(known.layouts, parts, folder, known.name), parts=parts)
+
+
+def fitted(blobs: Mapping[str, Blob], component: str, known: Known, folder: bool) -> Mapping[str, Blob]:
+    """The tensors of a network as a file or a folder of its family holds them: without some, and with others."""
     writing = known.family.writing if known.family is not None else None
-    if layout.folder and writing is not None:
-        parts = {name: without(blobs, writing.left_out.get(name, ())) for name, blobs in parts.items()}
-    return Chosen(layout=layout, parts=parts)
+    if not folder or writing is None:
+        return blobs
+    return completed(without(blobs, writing.left_out.get(component, ())), writing.identities.get(component, {}))
 
 
 def _wants_folder(wish: Wish, destination: Path) -> bool:
     return wish.layout == FOLDER if wish.layout is not None else not is_single(destination)
 
 
-def target_layout(layouts: Sequence[Layout], parts: Mapping[str, object], folder: bool, model: str) -> Layout:
-    """The first layout of its form that has room for every one of `parts`. Raises BadInput when there is none."""
+def target_layout(
+    layouts: Sequence[Layout], parts: Mapping[str, Mapping[str, Blob]], folder: bool, model: str
+) -> Layout:
+    """The first layout of its form that has room for `parts` and explains what they become in it.
+
+    Raises BadInput when there is none.
+    """
     fitting = [layout for layout in layouts if layout.folder == folder]
-    for layout in fitting:
-        if set(parts) <= {part.component for part in layout.parts}:
+    roomy = [layout for layout in fitting if set(parts) <= {part.component for part in layout.parts}]
+    for layout in roomy:
+        if len(roomy) == 1 or _explains(layout, parts):
             return layout
     form = "folder" if folder else "single file"
     if not fitting:
@@ -190,6 +204,21 @@ def target_layout(layouts: Sequence[Layout], parts: Mapping[str, object], folder
         f"A {form} of {model} has no room for {', '.join(sorted(set(parts) - room))}.",
         hint=f"It holds {', '.join(sorted(room))}: choose with --components.",
     )
+
+
+def _explains(layout: Layout, parts: Mapping[str, Mapping[str, Blob]]) -> bool:
+    """Whether `layout` recognises these networks in the names and shapes that it gives them."""
+    try:
+        named = [tensor for name, blobs in parts.items() for tensor in laid_out(layout, name, blobs)]
+    except BadModelFile:
+        return False
+    path = Path("made.safetensors")
+    tensors = {
+        tensor.name: TensorInfo(name=tensor.name, dtype="F32", shape=tensor.blob.shape, start=0, end=0, path=path)
+        for tensor in named
+    }
+    found = match_layout(Header(path=path, tensors=tensors), layout)
+    return isinstance(found, Match) and not found.missing and not found.unexpected
 
 
 def write_known(known: Known, target: Chosen, destination: Path, wish: Wish) -> Converted:

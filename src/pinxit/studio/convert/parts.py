@@ -10,8 +10,7 @@ from pinxit.engine.catalog import Catalog
 from pinxit.models.common.diffusers_json import vae_json
 from pinxit.models.common.measured import vae_config
 from pinxit.models.contract import LatentSpec
-from pinxit.models.kinds import AnyKind
-from pinxit.models.vae.config import LATENT
+from pinxit.models.kinds import LATENT, AnyKind
 from pinxit.schema.errors import BadInput
 from pinxit.studio.convert.model import Chosen, Converted, Wish, apart, chosen, is_single, target_layout, write_known
 from pinxit.studio.convert.understanding import Known, open_source, understand

@@ -108,6 +108,8 @@ def _advice(found: Identity, path: Path, licence: Licence, folders: Sequence[Pat
             yield note(f"advice.{KINDS[found.kind]}")
         elif found.hint:
             yield plain(found.hint)
+        elif found.kind == "unknown":
+            yield note("advice.unknown")
     if licence.commercial == "no":
         yield note("advice.licence")
 

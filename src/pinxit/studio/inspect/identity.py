@@ -21,7 +21,7 @@ from pinxit.weights.header import Header, TensorInfo
 from pinxit.weights.identify import Match, Views, identify, match_layout
 from pinxit.weights.looks import looks_like
 
-PREDICTIONS: Mapping[str, str] = {"velocity": "v-prediction"}
+PREDICTIONS: Mapping[str, str] = {"velocity": "v-prediction", "edm_velocity": "edm-v-prediction"}
 """The field's words where ours differ."""
 
 KINDS: Mapping[str, str] = {"esrgan": "upscaler", "clip-text": "text-encoder", "t5": "text-encoder"}
@@ -154,7 +154,8 @@ def _prediction(facts: Facts | None, config: Any) -> tuple[str | None, tuple[str
     told = getattr(config, "prediction", None)
     if bool(getattr(told, "assumed", False)) or facts.evidence.startswith("unknown"):
         return f"unknown, assuming {name}", (f"prediction: {facts.evidence}",)
-    return name, (facts.evidence if facts.evidence.startswith(name) else f"{name}: {facts.evidence}",)
+    named = facts.evidence.lower().startswith((name, "edm"))
+    return name, (facts.evidence if named else f"{name}: {facts.evidence}",)
 
 
 def _variant(config: Any) -> str | None:
@@ -229,7 +230,7 @@ def _looks(header: Header, catalog: Catalog, reason: str, views: Views) -> Ident
     return Identity(
         kind=kind,
         title=kind_title(kind, noun),
-        evidence=(*evidence, *([reason] if near or kind == "unknown" else [])),
+        evidence=(*evidence, *([reason] if near else [])),
         components=(component_of("tensors", header.tensors.values()),) if header.tensors else (),
         goes_with=base if base in catalog.families.names() else None,
         candidates=tuple(dict.fromkeys(near)),

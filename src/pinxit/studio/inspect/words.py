@@ -58,6 +58,7 @@ TEXTS: Mapping[str, str] = MappingProxyType(
         "advice.picture": "Pictures are given to `pinxit paint` with --image.",
         "advice.safetensors": "Look for the .safetensors version of this model.",
         "advice.tensors": "{count} tensors are missing, so the file cannot be loaded as it is: download it again.",
+        "advice.unknown": "pinxit cannot use it. The page that it came from may say which program can.",
         "advice.unpack": "Unpack it first.",
         "advice.upscaler": "It makes finished pictures larger; it is no model by itself.",
         "advice.vae": "It can stand in for the VAE of a model; it is no model by itself.",

@@ -1,0 +1,98 @@
+"""A checkpoint is never twice in memory, and what comes and goes leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pinxit.engine import allocator
+from pinxit.models.common.clip import ClipText
+from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
+from pinxit.models.common.ldm_unet import UNet
+from pinxit.models.common.vae import AutoencoderKL
+from pinxit.models.sd1.layout import SINGLE_FILE
+from pinxit.weights.save import save_model
+from tests.tiny import make_sd1
+
+ROOT = Path(__file__).parents[2]
+SWITCHES = 50
+
+
+def slim_sd1(path: Path, width: int, dtype: torch.dtype) -> Path:
+    """SD 1.5 with all its blocks, `width` channels instead of 320, and zeros for weights."""
+    unet = UNetConfig(
+        in_channels=4,
+        out_channels=4,
+        model_channels=width,
+        channel_mult=(1, 2, 4, 4),
+        num_res_blocks=(2, 2, 2, 2),
+        transformer_depth=(1, 1, 1, 0),
+        transformer_depth_middle=1,
+        transformer_depth_output=(1, 1, 1, 0),
+        context_dim=64,
+        num_heads=8,
+    )
+    with torch.device("meta"):
+        networks = {
+            "unet": UNet(unet),
+            "vae": AutoencoderKL(VaeConfig(channels=32, channel_mult=(1, 2, 4, 4), num_res_blocks=1)),
+            "text_encoder": ClipText(ClipTextConfig(width=64, intermediate=64, layers=2, heads=1)),
+        }
+    states = {
+        part: {name: torch.zeros(tensor.shape) for name, tensor in network.state_dict().items()}
+        for part, network in networks.items()
+    }
+    save_model(states, SINGLE_FILE, path, dtype=dtype)
+    return path
+
+
+def measured(*words: object) -> dict[str, Any]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.engine.memory", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "computed", "factor"),
+    [(torch.bfloat16, "bfloat16", 1.0), (torch.float32, "float32", 1.0), (torch.float32, "bfloat16", 0.5)],
+    ids=["as it is in bfloat16", "as it is in float32", "halved"],
+)
+def test_loading_adds_little_more_than_the_files_size(
+    tmp_path: Path, dtype: torch.dtype, computed: str, factor: float
+) -> None:
+    warm = make_sd1(tmp_path / "warm.safetensors")
+    path = slim_sd1(tmp_path / "model.safetensors", 96 if dtype == torch.bfloat16 else 64, dtype)
+    size = path.stat().st_size * factor
+    assert size > 60 * 2**20
+    found = measured("load", path, computed, warm)
+    assert found["added"] < 1.1 * size
+    assert found["peak"] < 1.3 * size, "one tensor at a time is there twice"
+
+
+def test_fifty_switches_end_where_they_began(tmp_path: Path) -> None:
+    paths = [slim_sd1(tmp_path / f"{name}.safetensors", 32, torch.bfloat16) for name in ("one", "two")]
+    seen = measured("switch", *paths, SWITCHES)["seen"]
+    first, last = max(seen[:2]), max(seen[-2:])
+    assert len(seen) == SWITCHES + 2
+    assert abs(last - first) < 0.05 * first
+    assert max(seen) < 1.2 * first
+
+
+def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for platform in ("linux", "win32"):
+        monkeypatch.setattr(sys, "platform", platform)
+        monkeypatch.setattr("ctypes.CDLL", lambda _: object())
+        allocator._trim.cache_clear()  # pyright: ignore[reportPrivateUsage] - what it found before
+        allocator.release()
+    monkeypatch.undo()
+    allocator._trim.cache_clear()  # pyright: ignore[reportPrivateUsage] - what it found before
+    allocator.release()
