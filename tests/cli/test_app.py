@@ -76,6 +76,7 @@ def test_the_page_of_paint_puts_the_rare_flags_last() -> None:
         "Sampling",
         "Guidance",
         "Starting picture",
+        "Further passes",
         "Output file",
         "Advanced",
         "Every command",

@@ -59,5 +59,5 @@ def test_flags_and_operands_have_texts() -> None:
 
 
 def test_the_engines_stages_have_names() -> None:
-    for stage in ("encode", "prepare", "denoise", "decode", "finish"):
+    for stage in ("encode", "prepare", "denoise", "refine", "decode", "finish"):
         assert f"stage.{StageStarted(stage=stage).stage}" in ENGLISH

@@ -34,7 +34,10 @@ CATALOG = build_catalog()
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One manifest, `singlefile/NAME`, `diffusers/NAME`, `derived/NAME` or `derived-folder/NAME`, and what it must be recognised as."""
+    """One manifest and what it must be recognised as.
+
+    It is `singlefile/NAME`, `diffusers/NAME`, `derived/NAME` or `derived-folder/NAME`.
+    """
 
     manifest: str
     family: str

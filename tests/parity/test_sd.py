@@ -20,14 +20,21 @@ from torch import Tensor, nn
 
 from pinxit.engine import stages
 from pinxit.engine.residency import Residency
+from pinxit.models.common.clip import ClipText
+from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
+from pinxit.models.common.ldm_unet import UNet
 from pinxit.models.common.vae import AutoencoderKL
+from pinxit.models.sd1.layout import SINGLE_FILE as SD1_FILE
+from pinxit.models.sd2.layout import SINGLE_FILE as SD2_FILE
 from pinxit.plugins.manager import build_catalog
 from pinxit.prompts.tokenizer import ClipTokenizer
 from pinxit.studio.convert.model import Wish, convert
 from pinxit.weights.folder import read_model
 from pinxit.weights.identify import identify
 from pinxit.weights.load import load_into
+from pinxit.weights.save import save_model
 from tests.easel import Easel, Easels, easel_for
+from tests.tiny import seeded
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 
@@ -39,13 +46,46 @@ NEAR = 2e-5
 CATALOG = build_catalog()
 
 
+def wide(path: Path, model: str) -> Path:
+    """A random single file with the published widths of U-Net and text, and fewer levels and layers."""
+    first = model == "sd1"
+    unet = UNetConfig(
+        in_channels=4,
+        out_channels=4,
+        model_channels=320,
+        channel_mult=(1, 2, 4),
+        num_res_blocks=(1, 1, 1),
+        transformer_depth=(1, 1, 1),
+        transformer_depth_middle=1,
+        transformer_depth_output=(1, 1, 1),
+        context_dim=768 if first else 1024,
+        num_heads=8 if first else None,
+        head_width=None if first else 64,
+        linear_projections=not first,
+    )
+    text = (
+        ClipTextConfig(layers=2)
+        if first
+        else ClipTextConfig(width=1024, intermediate=4096, layers=2, heads=16, activation="gelu", projection=1024)
+    )
+    vae = VaeConfig(channels=64, channel_mult=(1, 1, 2, 2), num_res_blocks=1)
+    networks = {"unet": UNet(unet), "vae": AutoencoderKL(vae), "text_encoder": ClipText(text)}
+    states = {name: seeded(network, seed).state_dict() for seed, (name, network) in enumerate(networks.items())}
+    save_model(states, SD1_FILE if first else SD2_FILE, path, dtype=torch.float16)
+    return path
+
+
 def folder_of(easels: Easels, model: str, target: Path) -> Path:
-    """The tiny model as a diffusers folder in float32, with the vocabulary that other programs need."""
-    convert(easels.model(model), target, CATALOG, Wish(layout="diffusers", dtype="F32"))
+    """The tiny or wide model as a diffusers folder in float32, with the vocabulary that other programs need."""
+    name = model.removeprefix("wide ")
+    source = easels.model(name) if name == model else wide(target.with_suffix(".safetensors"), name)
+    convert(source, target, CATALOG, Wish(layout="diffusers", dtype="F32"))
     vocabulary = ClipTokenizer.openai().vocabulary
     (target / "tokenizer" / "vocab.json").write_text(json.dumps(dict(vocabulary.ids)), "utf-8")
     merges = "\n".join(f"{left} {right}" for left, right in vocabulary.ranks)
     (target / "tokenizer" / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", "utf-8")
+    if name != model:
+        source.unlink()
     return target
 
 
@@ -87,14 +127,25 @@ def theirs(folder: Path, latent: Tensor | None, noise: Tensor, patch: pytest.Mon
     if latent is None:
         options |= {"width": SIZE[0], "height": SIZE[1], "latents": noise.clone()}
     else:
-        patch.setattr(importlib.import_module(type(pipeline).__module__), "randn_tensor", lambda *_, **__: noise.clone())
+        patch.setattr(
+            importlib.import_module(type(pipeline).__module__), "randn_tensor", lambda *_, **__: noise.clone()
+        )
         options |= {"image": latent.clone(), "strength": 0.5}
     picture = pipeline(fields["prompt"], negative_prompt=fields["negative"], **options).images[0]
     return torch.from_numpy(np.asarray(picture)).permute(2, 0, 1)[None]
 
 
 @pytest.mark.parametrize("picture", [False, True], ids=["text", "picture"])
-@pytest.mark.parametrize(("model", "prediction"), [("sd1", "epsilon"), ("sd2", "epsilon"), ("sd2", "v_prediction")])
+@pytest.mark.parametrize(
+    ("model", "prediction"),
+    [
+        ("sd1", "epsilon"),
+        ("sd2", "epsilon"),
+        ("sd2", "v_prediction"),
+        ("wide sd1", "epsilon"),
+        ("wide sd2", "v_prediction"),
+    ],
+)
 def test_a_picture_equals_diffusers(
     easels: Easels,
     model: str,
@@ -167,7 +218,9 @@ def test_what_unclip_is_told_equals_diffusers(easels: Easels, tmp_path: Path) ->
     tower: Any = transformers.CLIPVisionModelWithProjection.from_pretrained(folder, subfolder="image_encoder").eval()
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(4))
     ours: Any = loaded(folder, "image_encoder")
-    absent = dict.fromkeys(("feature_extractor", "image_encoder", "tokenizer", "text_encoder", "unet", "scheduler", "vae"))
+    absent = dict.fromkeys(
+        ("feature_extractor", "image_encoder", "tokenizer", "text_encoder", "unet", "scheduler", "vae")
+    )
     pipeline: Any = diffusers.StableUnCLIPImg2ImgPipeline(
         image_normalizer=module.StableUnCLIPImageNormalizer.from_pretrained(folder, subfolder="image_normalizer"),
         image_noising_scheduler=diffusers.DDPMScheduler.from_pretrained(folder, subfolder="image_noising_scheduler"),
@@ -177,6 +230,6 @@ def test_what_unclip_is_told_equals_diffusers(easels: Easels, tmp_path: Path) ->
         embedded = ours(pixels).embedded
         near(embedded, tower(pixels).image_embeds)
         noise = torch.randn(embedded.shape, generator=torch.Generator().manual_seed(6))
-        other = pipeline.noise_image_embeddings(embedded, noise_level=torch.tensor([123, 123]), noise=noise)
+        other = pipeline.noise_image_embeddings(embedded, noise_level=123, noise=noise)
         normalizer: Any = loaded(folder, "image_normalizer")
         near(normalizer.vector(embedded, 123, noise), other)

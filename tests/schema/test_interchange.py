@@ -154,3 +154,17 @@ def test_reading_takes_time_in_proportion_to_length(unit: str) -> None:
     start = time.perf_counter()
     parse_infotext(unit * (2**20 // len(unit)))
     assert time.perf_counter() - start < 5
+
+
+def test_a_refiner_is_written_and_read() -> None:
+    request = EXAMPLE.replace(passes=({"kind": "refine", "model": "xl/refiner", "switch": 0.75},), handover="step")
+    record = record_of(request)
+    model = record.passes[0].model_copy(update={"files": record.model.files})
+    text = a1111_text(record.model_copy(update={"passes": (model,)}))
+    assert "Refiner: xl/refiner [ababababab], Refiner switch at: 0.75, Refiner switch by sampling steps: True" in text
+    read = read_a1111(text)
+    assert read.request().passes == request.passes
+    assert read.request().handover == "step"
+    assert not any(name.startswith("Refiner") for name in read.other)
+    broken = read_a1111("x\nSteps: 3, Seed: 4, Size: 64x64, Refiner: r, Refiner switch at: 7")
+    assert (broken.request().passes, broken.other["Refiner"]) == ((), "r")

@@ -82,12 +82,19 @@ def text(value: str) -> bytes:
     return struct.pack("<Q", len(value)) + value.encode()
 
 
-def file_of(*, version: int = 3, tensors: int = 1, pairs: bytes = b"", count: int = 0, rows: bytes = b"", data: int = 64) -> bytes:
+def file_of(
+    *, version: int = 3, tensors: int = 1, pairs: bytes = b"", count: int = 0, rows: bytes = b"", data: int = 64
+) -> bytes:
     return b"GGUF" + struct.pack("<IQQ", version, tensors, count) + pairs + rows + bytes(data)
 
 
 def row(name: str = "a", shape: tuple[int, ...] = (4,), kind: int = 0, offset: int = 0) -> bytes:
-    return text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape) + struct.pack("<IQ", kind, offset)
+    return (
+        text(name)
+        + struct.pack("<I", len(shape))
+        + struct.pack(f"<{len(shape)}Q", *shape)
+        + struct.pack("<IQ", kind, offset)
+    )
 
 
 EVIL: dict[str, tuple[bytes, str]] = {
@@ -124,7 +131,7 @@ def test_evil_files_are_refused(tmp_path: Path, case: str) -> None:
     data, expected = EVIL[case]
     path = tmp_path / "evil.gguf"
     path.write_bytes(data)
-    with pytest.raises(BadModelFile, match="evil.gguf is not a usable GGUF file") as caught:
+    with pytest.raises(BadModelFile, match=r"evil.gguf is not a usable GGUF file") as caught:
         read_gguf(path)
     assert expected in caught.value.message
     assert caught.value.message.isprintable()

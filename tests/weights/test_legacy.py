@@ -80,8 +80,14 @@ def test_torch_files_are_read(tmp_path: Path, zipped: bool) -> None:
     [
         ({"params_ema": {"conv.weight": torch.ones(1)}, "params": {"conv.weight": torch.zeros(1)}}, {"conv.weight"}),
         ({"model": {"state_dict": {"x": torch.ones(1)}}}, {"x"}),
-        ({"string_to_token": {"*": 265}, "string_to_param": {"*": torch.ones(2)}, "name": "cat"}, {"string_to_param.*"}),
-        ({768: ({"linear.weight": torch.ones(2)}, {"linear.weight": torch.ones(3)})}, {"768.0.linear.weight", "768.1.linear.weight"}),
+        (
+            {"string_to_token": {"*": 265}, "string_to_param": {"*": torch.ones(2)}, "name": "cat"},
+            {"string_to_param.*"},
+        ),
+        (
+            {768: ({"linear.weight": torch.ones(2)}, {"linear.weight": torch.ones(3)})},
+            {"768.0.linear.weight", "768.1.linear.weight"},
+        ),
         (OrderedDict(a=torch.ones(1)), {"a"}),
         (torch.ones(3), {"tensor"}),
         ([torch.ones(1), {"b": torch.ones(2)}], {"0", "1.b"}),
@@ -224,7 +230,12 @@ def test_the_machine_agrees_with_pythons_own(tmp_path: Path) -> None:
     }
     for protocol in range(2, 6):
         stream = io.BytesIO(pickle.dumps(value, protocol))
-        assert Machine(stream, calls=dict(pickles.SAFE_CALLS), tolerated=lambda name: False, persistent=lambda key: key).load() == value
+        assert (
+            Machine(
+                stream, calls=dict(pickles.SAFE_CALLS), tolerated=lambda name: False, persistent=lambda key: key
+            ).load()
+            == value
+        )
     plain = {name: value[name] for name in ("texts", "rest")} | {"numbers": [1, -5, 2**70, 1.5]}
     for protocol in (0, 1):
         stream = io.BytesIO(pickle.dumps(plain, protocol))

@@ -55,7 +55,13 @@ def test_nan_stays_nan() -> None:
 
 def test_names_of_types() -> None:
     assert [named_dtype(name) for name in ("f16", "FP16", "float16", "half")] == ["F16"] * 4
-    assert [named_dtype(name) for name in ("bf16", "bfloat16", "f32", "fp32", None)] == ["BF16", "BF16", "F32", "F32", None]
+    assert [named_dtype(name) for name in ("bf16", "bfloat16", "f32", "fp32", None)] == [
+        "BF16",
+        "BF16",
+        "F32",
+        "F32",
+        None,
+    ]
     with pytest.raises(BadInput, match=r"no number type 'q8'.* Known: f32, f16, bf16"):
         named_dtype("q8")
     with pytest.raises(BadModelFile, match="type I64 cannot become F16"):

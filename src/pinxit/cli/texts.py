@@ -273,6 +273,7 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "page.table.meaning": "Meaning",
         "stage.decode": "turning it into pixels",
         "stage.denoise": "painting",
+        "stage.refine": "refining",
         "stage.encode": "reading the prompt",
         "stage.finish": "writing the file",
         "stage.prepare": "preparing",

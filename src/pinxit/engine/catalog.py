@@ -14,7 +14,7 @@ from pinxit.schema.registry import Registry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """The families, kinds of network file, samplers, schedules and sources of noise that plugins registered, ours first."""
+    """The families, kinds of file, samplers, schedules and sources of noise that plugins registered, ours first."""
 
     families: Registry[AnyFamily]
     kinds: Registry[AnyKind]

@@ -206,9 +206,9 @@ def _understood(
 def _with_refiner(resolved: Resolved, catalog: Catalog, library: ModelLibrary) -> Resolved:
     """The same with the model that takes the last steps. Raises BadInput for more than one, ModelError for a misfit."""
     request = resolved.request
-    if len(request.passes) > 1:
+    asked, *others = list(request.passes)
+    if others:
         raise BadInput("Only one refiner can take over.", hint="Keep one of them.", field="passes")
-    (asked,) = request.passes
     entry, match, family, config, facts = _understood(asked.model, catalog, library)
     _check_can_paint(family, facts, entry, without=WITHOUT)
     process = told(facts.process, request.timestep_rounding or "interpolated", request.zero_snr_end or "a1111")

@@ -102,7 +102,7 @@ class Residency:
     def clear(self) -> None:
         """Drop every network."""
         self._means = ()
-        self._drop(lambda path: True)
+        self._drop(lambda _: True)
 
     def _drop(self, leaves: Callable[[Path], bool]) -> None:
         """Drop the models whose path `leaves`."""

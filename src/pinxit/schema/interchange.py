@@ -100,11 +100,23 @@ def a1111_text(record: Record, labels: Labels | None = None) -> str:
         "Schedule rho": request.rho,
         "Discard penultimate sigma": True if request.discard_next_to_last == "yes" else None,
         "SGM noise multiplier": True if request.start_noise == "root" else None,
+        **_refiner(record),
         "Version": record.engine,
     }
     line = ", ".join(f"{name}: {quoted(_spelt(value))}" for name, value in settings.items() if value is not None)
     negative = f"{NEGATIVE} {request.negative}" if request.negative else ""
     return "\n".join(part for part in (request.prompt, negative, line) if part).strip()
+
+
+def _refiner(record: Record) -> dict[str, object]:
+    """The settings of a pass that hands over to another model."""
+    settings: dict[str, object] = {}
+    for asked, model in zip(record.request.passes, record.passes, strict=True):
+        short = f" [{model.files[0].sha256[:10]}]" if model.files else ""
+        settings |= {"Refiner": f"{asked.model}{short}", "Refiner switch at": asked.switch}
+        if record.request.handover == "step":
+            settings["Refiner switch by sampling steps"] = True
+    return settings
 
 
 def parse_infotext(text: str) -> Infotext:
@@ -148,12 +160,25 @@ def read_a1111(text: str) -> Imported:
     for setting, meaningless in _DEFAULTS.items():
         if other.get(setting) in meaningless:
             del other[setting]
+    fields |= _read_refiner(other)
     two_passes = any(name.startswith(("Hires ", "First pass")) for name in other)
     strength = None if two_passes else _fraction(other.get("Denoising strength", ""))
     if strength is not None:
         del other["Denoising strength"]
     validated(fields)
     return Imported(fields=fields, strength=strength, other=other)
+
+
+def _read_refiner(other: dict[str, str]) -> dict[str, object]:
+    """The request's fields for a refiner, whose settings are taken away where they can be used."""
+    name = re.sub(r" \[[0-9a-fA-F]{4,64}\]$", "", other.get("Refiner", ""))
+    switch = _fraction(other.get("Refiner switch at", ""))
+    passes = [{"kind": "refine", "model": name, "switch": switch}]
+    if switch is None or _accepted("passes", lambda _: passes, name) is None:
+        return {}
+    del other["Refiner"], other["Refiner switch at"]
+    by_step = other.pop("Refiner switch by sampling steps", "") == "True"
+    return {"passes": passes, **({"handover": "step"} if by_step else {})}
 
 
 def quoted(value: str) -> str:

@@ -97,7 +97,7 @@ class Size(Part):
 
 
 class Extent(Part):
-    """The width and height that a model is told, in pixels; any whole numbers. Reads `4096x3072` as well as an object."""
+    """The width and height in pixels that a model is told; any whole numbers. Reads `4096x3072` too."""
 
     text_prefix: ClassVar[str] = "extent"
     width: Whole = knob(..., "Width", "Width in pixels.", ge=1, le=EXTENT_MAX)

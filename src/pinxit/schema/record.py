@@ -84,8 +84,8 @@ class Record(Part):
         return self.request.inputs()
 
     def to_dict(self) -> dict[str, object]:
-        """The record as plain JSON values; request fields that are None are left out, and passes where there are none."""
-        plain = self.model_dump(mode="json", exclude_none=True, exclude=set() if self.passes else {"passes"})
+        """The record as plain JSON values; request fields that are None are left out, and passes if there are none."""
+        plain: dict[str, object] = self.model_dump(mode="json", exclude_none=True, exclude=set() if self.passes else {"passes"})
         return plain | {"request": self.request.to_dict()}
 
     def to_json(self, *, ascii_only: bool = False) -> str:

@@ -59,7 +59,7 @@ PASSES_MAX = 8
 Source = Annotated[Blank | FromImage, Field(discriminator="kind")]
 """Where the first step begins. The union is open to further starts; each is a Part with its own `kind`."""
 Pass: TypeAlias = Refine
-"""What happens after, or instead of, the last steps. It is open to further passes; each is a Part with its own `kind`."""
+"""What another model does while a picture is painted. It is open to further passes; each is a Part with its `kind`."""
 Passes = Annotated[tuple[Pass, ...], Field(max_length=PASSES_MAX)]
 Prediction = Literal["epsilon", "velocity", "edm", "edm_velocity", "flow"]
 Fit = Literal["crop", "resize", "pad"]
@@ -338,7 +338,8 @@ class GenerationRequest(Part):
     prediction: Prediction | None = knob(
         None,
         "Prediction",
-        "What the model was trained to predict, where its file says it wrongly or not at all. Left out, the file decides.",
+        "What the model was trained to predict, where its file says it wrongly or not at all. Left out, the file "
+        "decides.",
         group="training",
         widget="choice",
         advanced=True,
@@ -453,8 +454,8 @@ class GenerationRequest(Part):
     empty_negative: Literal["zeros", "model", "encode"] | None = knob(
         None,
         "Empty negative prompt",
-        "What SDXL models are told when there is no negative prompt: zeros, what the model's folder says, or the encoded "
-        "empty text.",
+        "What SDXL models are told when there is no negative prompt: zeros, what the model's folder says, or the "
+        "encoded empty text.",
         group="dialect",
         widget="choice",
         advanced=True,

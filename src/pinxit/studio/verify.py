@@ -122,9 +122,11 @@ def compare(before: Image.Image, after: Image.Image) -> Difference:
 
 
 def changes(then: Record, now: Record) -> tuple[Change, ...]:
-    """What differs between the conditions of two records: the model's files, versions, precision, threads."""
+    """What differs between the conditions of two records: the models' files, versions, precision, threads."""
     found: list[Change] = []
-    hashes = [tuple(file.sha256 for file in record.model.files) for record in (then, now)]
+    hashes = [
+        tuple(file.sha256 for model in (record.model, *record.passes) for file in model.files) for record in (then, now)
+    ]
     if hashes[0] != hashes[1]:
         found.append(Change(what="model", then=_model(then), now=_model(now)))
     for name in CONDITIONS:
@@ -145,8 +147,8 @@ def _verdict(before: Image.Image, after: Image.Image, then: Record, now: Record)
 
 
 def _model(record: Record) -> str:
-    files = record.model.files
-    return f"{record.model.name} {files[0].sha256[:10]}" if files else record.model.name
+    models = (record.model, *record.passes)
+    return ", ".join(f"{one.name} {one.files[0].sha256[:10]}" if one.files else one.name for one in models)
 
 
 def _decoded(data: bytes) -> Image.Image:

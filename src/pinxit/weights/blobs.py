@@ -152,7 +152,7 @@ class Blob:
 
     def split(self, count: int) -> tuple[Blob, ...]:
         """Equal parts along the first axis."""
-        self._must_be_plain()
+        self.must_be_plain()
         shape = (self.shape[0] // count, *self.shape[1:])
         size = math.prod(shape)
         parts = (_cut(self.segments, at * size, (at + 1) * size) for at in range(count))
@@ -162,7 +162,8 @@ class Blob:
         """The second half of the first axis before the first half."""
         return joined(self.split(2)[::-1])
 
-    def _must_be_plain(self) -> None:
+    def must_be_plain(self) -> None:
+        """Raise BadModelFile where it does not lie in order."""
         if self.strides is not None:
             raise BadModelFile(
                 f"The tensor {self.name!a} does not lie in order, and has to be joined or split.",
@@ -190,7 +191,7 @@ class Identity(Blob):
 def joined(blobs: Sequence[Blob]) -> Blob:
     """One tensor of several, along the first axis."""
     for blob in blobs:
-        blob._must_be_plain()  # noqa: SLF001  same module
+        blob.must_be_plain()
     shape = (sum(blob.shape[0] for blob in blobs), *blobs[0].shape[1:])
     return Blob(name=blobs[0].name, shape=shape, segments=tuple(part for blob in blobs for part in blob.segments))
 
@@ -214,7 +215,7 @@ def blob_of(name: str, info: TensorInfo) -> Blob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A model to read from: its header, its tensors by the header's names, and what was left out on opening, as text."""
+    """A model to read from: its header, its tensors by the header's names, and notes on what was left out."""
 
     header: Header
     blobs: Mapping[str, Blob]
@@ -252,7 +253,7 @@ class Files:
                 yield np.ascontiguousarray(segment.encoding.decode(raw), "<f4").reshape(-1)
 
     def _read(self, path: Path, start: int, size: int) -> Codes:
-        raw = np.empty(size, "u1")
+        raw = bytearray(size)
         room = memoryview(raw)
         try:
             if path not in self._open:
@@ -266,7 +267,7 @@ class Files:
                 room = room[count:]
         except OSError as error:
             raise BadModelFile(f"{path.name} cannot be read: {error.strerror}.", hint="Check the disk.") from error
-        return raw
+        return np.frombuffer(raw, "u1")
 
 
 def to_ours(entry: Entry, theirs: Sequence[Blob]) -> tuple[Blob, ...]:

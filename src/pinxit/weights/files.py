@@ -22,7 +22,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A tensor on its way into a file: `pieces` gives its bytes when its turn comes. `dtype` is the file's name of it."""
+    """A tensor on its way into a file: `pieces` gives its bytes when its turn comes."""
 
     name: str
     dtype: str

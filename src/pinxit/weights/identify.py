@@ -13,6 +13,8 @@ from pinxit.weights.looks import looks_like
 
 WRAPPERS = ("state_dict.", "module.", "_orig_mod.")
 """What training programs put before every name."""
+SPARE = 1000
+"""A network that needs this many tensors more than twice those in the file is none that lies in it."""
 TOLERATED = 0.1
 """The share of a required network's tensors that may be missing from a file that is still recognised."""
 
@@ -107,6 +109,8 @@ class Views:
     def __init__(self, shapes: Mapping[str, Shape]) -> None:
         self.shapes = shapes
         self._known: dict[tuple[str, bool], View] = {}
+        self.found: dict[tuple[int, str], tuple[Place, PartMatch | None]] = {}
+        """What is known already, by place and component: families share places. A place that is held keeps its id."""
 
     def at(self, place: Place) -> View:
         key = place.prefix, place.squash
@@ -167,6 +171,15 @@ def _best_place(part: Part, views: Views, parts: Mapping[str, PartMatch]) -> Par
 
 
 def _at_place(part: Part, place: Place, views: Views, parts: Mapping[str, PartMatch]) -> PartMatch | None:
+    if part.like:
+        return _match_at(part, place, views, parts)
+    key = id(place), part.component
+    if key not in views.found:
+        views.found[key] = place, _match_at(part, place, views, parts)
+    return views.found[key][1]
+
+
+def _match_at(part: Part, place: Place, views: Views, parts: Mapping[str, PartMatch]) -> PartMatch | None:
     shapes, view = views.shapes, views.at(place)
     if part.like:
         model = parts.get(part.like)
@@ -177,10 +190,11 @@ def _at_place(part: Part, place: Place, views: Views, parts: Mapping[str, PartMa
         sizes = place.table.measure(view)
     if sizes is None:
         return None
-    entries = tuple(
-        replace(entry, theirs=tuple(place.spell(name) for name in entry.theirs))
-        for entry in place.table.entries(sizes, view, "theirs")
-    )
+    most = SPARE + len(shapes) * 2
+    found = place.table.entries(sizes, view, "theirs", most=most)
+    if len(found) == most:
+        return None
+    entries = tuple(replace(entry, theirs=tuple(place.spell(name) for name in entry.theirs)) for entry in found)
     names = [name for entry in entries for name in entry.theirs]
     missing = tuple(name for name in names if name not in shapes)
     if len(missing) == len(names):

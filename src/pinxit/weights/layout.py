@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Literal, TypeAlias
 
 from pinxit.schema.errors import BadModelFile
@@ -151,7 +152,7 @@ class View:
 
 
 class SquashedView(View):
-    """Names that were written without their dots. Words and numbers alternate in them, so that beginnings still tell."""
+    """Names that were written without dots. Words and numbers alternate in them, so that beginnings still tell."""
 
     __slots__ = ("_sorted",)
 
@@ -220,9 +221,12 @@ class Table:
     measure: Measure
     measure_ours: Measure
 
-    def entries(self, sizes: Scope, view: View, side: Side) -> tuple[Entry, ...]:
-        """Every pair of names at these sizes; `view` shows the tensors of `side`, whose shapes decide on shortcuts."""
-        return tuple(
+    def entries(self, sizes: Scope, view: View, side: Side, *, most: int | None = None) -> tuple[Entry, ...]:
+        """Every pair of names at these sizes, or the first `most`.
+
+        `view` shows the tensors of `side`, whose shapes decide on shortcuts.
+        """
+        every = (
             entry
             for row in self.rows
             for ours, theirs in row.places(sizes)
@@ -230,6 +234,7 @@ class Table:
             if not leaf.unequal or view.unequal(_sibling(row, leaf, (ours, theirs), side))
             for entry in _leaf_entries(leaf, ours, theirs)
         )
+        return tuple(islice(every, most))
 
     def own(self, name: str) -> Table:
         """The table whose right side is our own spelling."""

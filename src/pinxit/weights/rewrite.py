@@ -1,4 +1,4 @@
-"""From one layout to another without loading anything: each tensor's bytes are read when its turn to be written comes."""
+"""From one layout to another without loading anything: each tensor is read when it is written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Make: TypeAlias = Callable[[], Iterator[Codes]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """A tensor under the name it gets in the target, with our name for it (that of the first, where it joins several)."""
+    """A tensor under its name in the target, with our name for it (the first's, where it joins several)."""
 
     name: str
     ours: str
@@ -54,9 +54,7 @@ def our_blobs(part: PartMatch, blobs: Blobs) -> dict[str, Blob]:
 
 def without(ours: Blobs, patterns: Sequence[str]) -> dict[str, Blob]:
     """`ours` without the tensors whose names fit one of `patterns`."""
-    return {
-        name: blob for name, blob in ours.items() if not any(fnmatchcase(name, pattern) for pattern in patterns)
-    }
+    return {name: blob for name, blob in ours.items() if not any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
 def completed(ours: Blobs, identities: Mapping[str, str]) -> dict[str, Blob]:
@@ -148,7 +146,7 @@ def write_single(tensors: Sequence[Outgoing], target: Target, check: Check) -> t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """One sub-folder's weights: its path inside the model (empty for the model's own folder) and the stem of its file."""
+    """One sub-folder's weights: its path in the model (empty for the model's own) and the stem of its file."""
 
     folder: str
     stem: str

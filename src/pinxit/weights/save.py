@@ -120,9 +120,7 @@ def _outgoing(
         theirs = entry.theirs_shapes(tuple(shapes[name] for name in entry.ours))
         for number, (name, shape) in enumerate(zip(entry.theirs, theirs, strict=True)):
             pieces = partial(_pieces, entry, ours, number, kind, shape)
-            yield Outgoing(
-                name=_in_part(layout, component, name), dtype=FILE_DTYPES[kind], shape=shape, pieces=pieces
-            )
+            yield Outgoing(name=_in_part(layout, component, name), dtype=FILE_DTYPES[kind], shape=shape, pieces=pieces)
 
 
 def _pieces(

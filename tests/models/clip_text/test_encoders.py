@@ -17,6 +17,7 @@ from tests.models.kind_files import KINDS, find_kind, found_in, golden_state, lo
 from tests.reference import golden_json
 from tests.weights.files import header_of
 
+
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_a_text_encoder_is_the_same_from_every_spelling(layout: Layout, tmp_path: Path) -> None:
     golden = golden_json("goldens/tiny_models/text_clip_l.json")

@@ -44,7 +44,9 @@ def layout_of(table: Table, prefix: str = "") -> Layout:
 
 
 def agrees(tower: ClipVision) -> None:
-    arrays = {key: torch.from_numpy(value) for key, value in golden_arrays("goldens/tiny_models/clip_vision.npz").items()}
+    arrays = {
+        key: torch.from_numpy(value) for key, value in golden_arrays("goldens/tiny_models/clip_vision.npz").items()
+    }
     with torch.no_grad():
         states = tower(arrays["pixel_values"])
     assert states.embedded is not None
@@ -107,6 +109,7 @@ def test_the_reference_states_through_every_spelling(tmp_path: Path, table: Tabl
         assert match.missing == match.unexpected == ()
         assert set(match.header.tensors) == set(spelt)
         config = vision_config(match, settings=HEADS)
+        assert config is not None
         assert config == TINY
         with torch.device("meta"):
             tower = ClipVision(config)
@@ -149,6 +152,7 @@ def test_shapes_and_settings_that_cannot_be() -> None:
         vision_config(identify(header_of(broken), [layout]))
     bare = {name: shape for name, shape in keys.items() if name != "visual_projection.weight"}
     found = vision_config(identify(header_of(bare), [layout]), settings=HEADS)
+    assert found is not None
     assert found == replace(TINY, projection=None)
     assert vision_json(found)["projection_dim"] == 32
 

@@ -4,15 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from pinxit.models.common.clip_vision import ClipVision
 from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
+from pinxit.models.common.ldm_unet import UNet
+from pinxit.models.common.vision import ClipVisionConfig
 from pinxit.models.sd1.config import Variant, config_from
+from pinxit.models.sd1.family import FAMILY
 from pinxit.models.sd1.layout import FOLDER, LAYOUTS, SINGLE_FILE
 from pinxit.models.sd2.layout import LAYOUTS as SD2_LAYOUTS
 from pinxit.schema.errors import BadModelFile, UnknownModelFormat
 from pinxit.weights.folder import read_model
 from pinxit.weights.identify import identify
 from tests.models.checks import explains_everything, networks
+from tests.models.derived_sd import variations
 from tests.reference import golden_json
 from tests.weights.files import header_of, manifest, manifest_folder, sparse_file
 
@@ -130,3 +136,80 @@ def test_metadata_and_markers_can_name_another_prediction(tmp_path: Path) -> Non
     assert config_from(identify(read_model(path), ALL)).prediction.evidence == "the file's metadata says velocity"
     path = sparse_file(path, manifest("sd-v1"), metadata={"modelspec.prediction_type": "strange"})
     assert config_from(identify(read_model(path), ALL)).prediction.kind == "epsilon"
+
+
+@pytest.mark.parametrize("name", ["time_embed.cond_proj", "time_embedding.cond_proj"])
+def test_a_distilled_model_brings_its_guidance(name: str) -> None:
+    shapes = {**manifest("sd-v1"), f"model.diffusion_model.{name}.weight": (320, 256), "logvar": (1000,)}
+    match = identify(header_of(shapes), ALL)
+    assert match.missing == match.unexpected == ()
+    config = config_from(match)
+    assert config.unet == replace(UNET, guidance_dim=256)
+    explains_everything(match, networks(config.unet, config.vae, config.text_encoder), match.header)
+
+
+def test_only_the_average_of_the_training() -> None:
+    extra = golden_json("manifests/singlefile/sd-v1-ema-extra.json")["tensors"]
+    rest = {name: shape for name, shape in manifest("sd-v1").items() if not name.startswith("model.")}
+    match = identify(header_of({**rest, **{name: tuple(shape) for name, shape in extra.items()}}), ALL)
+    assert match.missing == match.unexpected == ()
+    config = config_from(match)
+    assert config.unet == UNET
+    with torch.device("meta"):
+        unet = UNet(config.unet)
+    assert {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()} == dict(match.part("unet").shapes)
+    assert match.part("unet").entries[0].theirs == ("model_ema.diffusion_modeltime_embed0weight",)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("model.diffusion_model.", ""), ("model.diffusion_model.", "diffusion_model."), ("", "")],
+    ids=["bare", "short", "whole"],
+)
+def test_the_unet_alone(before: str, after: str) -> None:
+    unet = {name: shape for name, shape in manifest("sd-v1").items() if name.startswith("model.")}
+    match = identify(header_of({after + name.removeprefix(before): shape for name, shape in unet.items()}), ALL)
+    assert match.missing == match.unexpected == ()
+    facts = FAMILY.facts(config_from(match))
+    assert (facts.components, facts.absent) == (("unet",), ("vae", "text_encoder"))
+
+
+def test_a_folders_unet_alone() -> None:
+    tensors = golden_json("manifests/diffusers/sd15.json")["components"]["unet"]["tensors"]
+    match = identify(header_of({name: tuple(shape) for name, shape in tensors.items()}), ALL)
+    assert match.layout is SINGLE_FILE
+    assert match.missing == match.unexpected == ()
+    assert config_from(match).unet == UNET
+
+
+@pytest.mark.parametrize("part", ["first_stage_model.", "cond_stage_model."])
+def test_files_without_one_part(part: str) -> None:
+    shapes = {name: shape for name, shape in manifest("sd-v1").items() if not name.startswith(part)}
+    match = identify(header_of(shapes), ALL)
+    assert match.missing == match.unexpected == ()
+    assert FAMILY.facts(config_from(match)).absent == ({"f": "vae", "c": "text_encoder"}[part[0]],)
+
+
+def test_old_oddities_of_single_files(tmp_path: Path) -> None:
+    """Text names without `text_model.`, position numbers as floats, a noise schedule in half precision."""
+    shapes = {name.replace(".text_model.", "."): shape for name, shape in manifest("sd-v1").items()}
+    position = "cond_stage_model.transformer.embeddings.position_ids"
+    assert position in shapes
+    path = sparse_file(tmp_path / "old.safetensors", shapes, dtypes={position: "F32", "alphas_cumprod": "F16"})
+    match = identify(read_model(path), ALL)
+    config = config_from(match)
+    explains_everything(match, networks(config.unet, config.vae, config.text_encoder), match.header)
+    assert {position, "alphas_cumprod"} <= set(match.dropped)
+
+
+def test_image_variations_see_instead_of_reading() -> None:
+    match = identify(header_of(variations()), ALL)
+    config = config_from(match)
+    assert (config.variant, config.text_encoder) == ("variations", None)
+    assert config.image_encoder == ClipVisionConfig()
+    facts = FAMILY.facts(config)
+    assert (facts.components, facts.absent) == (("unet", "vae", "image_encoder"), ())
+    assert facts.can_paint == "it varies a given picture, and reads no text"
+    with torch.device("meta"):
+        assert isinstance(FAMILY.build(config, "image_encoder"), ClipVision)
+    assert match.dropped["cond_stage_model.model.ln_final.bias"] == "text half of the image encoder's CLIP"

@@ -53,7 +53,11 @@ def test_the_names_of_the_folder_are_those_of_our_network() -> None:
 def test_our_json_says_what_the_public_one_says() -> None:
     written = unet_json(KUNetConfig())
     assert {key: written[key] for key in PUBLIC["config"]} == PUBLIC["config"]
-    for broken in (replace(KUNetConfig(), mapping=512), replace(KUNetConfig(), own=(False, True, False, True))):
+    for broken in (
+        replace(KUNetConfig(), mapping=512),
+        replace(KUNetConfig(), widths=(384, 768, 768, 768)),
+        replace(KUNetConfig(), own=(False, True, False, True)),
+    ):
         with pytest.raises(BadModelFile, match="A diffusers folder cannot hold this upscaler"):
             unet_json(broken)
 
@@ -69,7 +73,9 @@ def test_sizes_that_cannot_belong_together() -> None:
         with pytest.raises(BadModelFile, match=expected):
             config_from(measured_as(**broken))
     folder = identify(header_of(shapes, configs={"unet/config.json": {"attention_head_dim": 100}}), LAYOUTS)
-    with pytest.raises(BadModelFile, match=r"levels of \[384, 384, 768, 384, 768, 768\] channels cannot have heads of 100"):
+    with pytest.raises(
+        BadModelFile, match=r"levels of \[384, 384, 768, 384, 768, 768\] channels cannot have heads of 100"
+    ):
         config_from(folder)
 
 
@@ -90,8 +96,7 @@ def test_it_says_what_it_needs(easels: Easels) -> None:
     with pytest.raises(ModelError) as raised:
         easels("upscale2").resolve()
     assert str(raised.value) == (
-        "upscale2 cannot paint from a prompt alone: the latent x2 upscaler needs a small picture. "
-        "Choose another model."
+        "upscale2 cannot paint from a prompt alone: the latent x2 upscaler needs a small picture. Choose another model."
     )
 
 
@@ -119,9 +124,11 @@ def test_words_and_the_small_latent_reach_the_network(easels: Easels) -> None:
         assert conditioning.pooled is not None
         assert conditioning.pooled.shape == (1, 192)
         assert conditioning.pooled[0, :128].tolist() == [1.0] * 64 + [0.0] * 64
-        x = torch.zeros(2, 4, 7, 9)
-        out = network(x, 0.1, replace(conditioning, concat=torch.rand(1, 4, 7, 9)))
+        x = torch.zeros(2, 4, 9, 11)
+        out = network(x, 0.1, replace(conditioning, concat=torch.rand(1, 4, 9, 11)))
         assert (out.shape, out.dtype) == (x.shape, torch.float32)
+        with pytest.raises(ValueError, match=r"a latent of \[7, 9\] is too small"):
+            network(x[..., :7, :9], 0.1, replace(conditioning, concat=torch.rand(1, 4, 7, 9)))
         with pytest.raises(ValueError, match="needs the latent that it enlarges"):
             network(x, 0.1, conditioning)
         with pytest.raises(ValueError, match="needs token vectors and the pooled text"):

@@ -58,7 +58,13 @@ def test_weighted_sums(tmp_path: Path, abc: tuple[Path, Path, Path]) -> None:
 def test_the_ends_are_exact(tmp_path: Path, abc: tuple[Path, Path, Path]) -> None:
     a, b, _ = abc
     for ratio, owner in ((0.0, a), (1.0, b)):
-        merge([a, b], tmp_path / "m.safetensors", CATALOG, Mixture(ratio=ratio, text="merge", vae="merge"), Wish(overwrite=True))
+        merge(
+            [a, b],
+            tmp_path / "m.safetensors",
+            CATALOG,
+            Mixture(ratio=ratio, text="merge", vae="merge"),
+            Wish(overwrite=True),
+        )
         mixed, whole = load_file(tmp_path / "m.safetensors"), load_file(owner)
         assert all(torch.equal(mixed[name], whole[name]) for name in whole)
 
@@ -87,11 +93,16 @@ def test_networks_are_taken_from_where_they_are_wanted(tmp_path: Path, abc: tupl
     a, b, _ = abc
     merge([a, b], tmp_path / "m.safetensors", CATALOG, Mixture(ratio=0.0, vae="b", text="b"))
     mixed, first, second = (load_file(path) for path in (tmp_path / "m.safetensors", a, b))
-    assert all(torch.equal(tensor, (first if name.startswith(UNET) else second)[name]) for name, tensor in mixed.items())
+    assert all(
+        torch.equal(tensor, (first if name.startswith(UNET) else second)[name]) for name, tensor in mixed.items()
+    )
     convert(a, tmp_path / "unet.safetensors", CATALOG, Wish(components=("unet",)))
     done = merge([tmp_path / "unet.safetensors", b], tmp_path / "n", CATALOG, Mixture(ratio=0.5))
     assert set(done.components) == {"unet", "vae", "text_encoder"}
-    assert set(done.notes) == {"only one of the models brings the vae", "only one of the models brings the text_encoder"}
+    assert set(done.notes) == {
+        "only one of the models brings the vae",
+        "only one of the models brings the text_encoder",
+    }
 
 
 def test_layouts_mix(tmp_path: Path, abc: tuple[Path, Path, Path]) -> None:
@@ -110,7 +121,9 @@ def test_an_inpainting_model_keeps_its_own_channels(
 ) -> None:
     a, b, c = abc
     wide = variant(tmp_path / "wide.safetensors", a, 3, channels=channels)
-    merge([wide, b, c], tmp_path / "m.safetensors", CATALOG, Mixture(mode="add-difference", ratio=1.0), Wish(dtype="F32"))
+    merge(
+        [wide, b, c], tmp_path / "m.safetensors", CATALOG, Mixture(mode="add-difference", ratio=1.0), Wish(dtype="F32")
+    )
     mixed, one, two, three = (load_file(path)[CONV_IN].float() for path in (tmp_path / "m.safetensors", wide, b, c))
     torch.testing.assert_close(mixed[:, :4], one[:, :4] + two - three, rtol=1e-6, atol=1e-6)
     assert torch.equal(mixed[:, 4:], one[:, 4:])
@@ -140,7 +153,13 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, abc: tuple[Path, Path, Pat
     with pytest.raises(BadInput, match="would replace what it is made from"):
         merge([a, b], b, CATALOG, Mixture(), Wish(overwrite=True))
     tensors = load_file(b)
-    save_file({name: tensor.repeat(2, *[1] * (tensor.ndim - 1)) if name == f"{UNET}time_embed.0.bias" else tensor for name, tensor in tensors.items()}, tmp_path / "other.safetensors")
+    save_file(
+        {
+            name: tensor.repeat(2, *[1] * (tensor.ndim - 1)) if name == f"{UNET}time_embed.0.bias" else tensor
+            for name, tensor in tensors.items()
+        },
+        tmp_path / "other.safetensors",
+    )
     with pytest.raises(BadInput, match=r"time_embed.0.bias of the unet is \[128\] in A and \[256\] in B"):
         merge([a, tmp_path / "other.safetensors"], out, CATALOG, Mixture())
     save_file(tensors | {"v_pred": torch.zeros(0)}, tmp_path / "v.safetensors")
@@ -160,7 +179,13 @@ def test_the_recipe_is_in_the_file(tmp_path: Path, abc: tuple[Path, Path, Path])
     assert set(json.loads(metadata["sd_merge_models"])) == set(digests.values())
     assert metadata["modelspec.merged_from"] == "a.safetensors, b.safetensors"
     assert json.loads(metadata["pinxit.history"])[-1]["did"] == "merge"
-    merge([tmp_path / "m.safetensors", c], tmp_path / "n.safetensors", CATALOG, Mixture(), fingerprint=lambda path: path.name)
+    merge(
+        [tmp_path / "m.safetensors", c],
+        tmp_path / "n.safetensors",
+        CATALOG,
+        Mixture(),
+        fingerprint=lambda path: path.name,
+    )
     ancestors = json.loads(read_model(tmp_path / "n.safetensors").metadata["sd_merge_models"])
     assert ancestors["m.safetensors"]["sd_merge_recipe"] == metadata["sd_merge_recipe"]
 
@@ -171,7 +196,9 @@ def test_blocks_are_named_as_people_name_them() -> None:
     assert block_of("output_blocks.3.1.proj_in.weight") == "OUT03"
     assert block_of("joint_blocks.7.x_block.attn.qkv.weight") == "JOINT07"
     assert block_of("time_embed.0.weight") is None
-    assert blocks_of(["out.2.bias", "output_blocks.0.0.x", "input_blocks.10.0.x", "input_blocks.2.0.x", "middle_block.0.x"]) == ("IN02", "IN10", "M00", "OUT00")
+    assert blocks_of(
+        ["out.2.bias", "output_blocks.0.0.x", "input_blocks.10.0.x", "input_blocks.2.0.x", "middle_block.0.x"]
+    ) == ("IN02", "IN10", "M00", "OUT00")
 
 
 def test_weights_of_blocks_are_read() -> None:

@@ -26,9 +26,7 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
     destination = Path(out).expanduser()
     sources = [model_at(word, open_studio) for word in arguments.operands.values()]
     with tidy():
-        done = merge(
-            sources, destination, catalog_of(open_studio), _mixture(arguments, terminal), wish_of(arguments)
-        )
+        done = merge(sources, destination, catalog_of(open_studio), _mixture(arguments, terminal), wish_of(arguments))
     return tell(done, destination, terminal)
 
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from pinxit.cli.commands import Command, OpenStudio
-from pinxit.cli.models.writing import DTYPE, IN, KEEP_EMA, OUT, OVERWRITE, SHARDS, catalog_of, model_at, tell, tidy, wish_of
+from pinxit.cli.models.writing import (
+    DTYPE,
+    IN,
+    KEEP_EMA,
+    OUT,
+    OVERWRITE,
+    SHARDS,
+    catalog_of,
+    model_at,
+    tell,
+    tidy,
+    wish_of,
+)
 from pinxit.cli.parser import Arguments
 from pinxit.cli.running import RUN_FLAGS
 from pinxit.cli.terminal import Terminal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pinxit.models.common.ldm_family import LdmConfig
+from pinxit.models.common.ldm_family import LdmConfig, beside, told_guidance
 from pinxit.sampling.denoiser import Conditioning, Network
 
 if TYPE_CHECKING:
@@ -24,14 +24,11 @@ def conditioned_network(config: LdmConfig, unet: nn.Module) -> Network:
 
         if conditioning.tokens is None:
             raise ValueError("a U-Net needs token vectors")
-        batch = x.shape[0]
-        if conditioning.concat is not None:
-            x = torch.cat([x, conditioning.concat.to(x).expand(batch, -1, -1, -1)], dim=1)
-        if x.shape[1] != config.unet.in_channels:
-            raise ValueError(f"this U-Net needs {config.unet.in_channels} channels, it was given {x.shape[1]}")
+        x, batch = beside(x, conditioning, config.unet.in_channels), x.shape[0]
         times = torch.full((batch,), t, device=x.device)
         tokens = conditioning.tokens.to(x.device).expand(batch, -1, -1)
-        return unet(x, times, tokens, _vector(config, x, conditioning)).float()
+        told = told_guidance(x, conditioning, config.unet)
+        return unet(x, times, tokens, _vector(config, x, conditioning), **told).float()
 
     return network
 

@@ -19,11 +19,11 @@ text    layers, projection (0 or 1)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TypeAlias
 
-from pinxit.weights.formula import Scope
+from pinxit.weights.formula import Scope, Template
 from pinxit.weights.layout import ITS_WEIGHT, WEIGHT, WHOLE, Drop, Leaf, Op, Place, Row, Shape, Table, View
 
 RESNET = (
@@ -244,6 +244,25 @@ UNET_DIFFUSERS = Table(
     name="diffusers U-Net", rows=UNET_ROWS, measure=diffusers_unet_sizes, measure_ours=ldm_unet_sizes
 )
 UNET_LDM = UNET_DIFFUSERS.own("LDM U-Net")
+_GUIDANCE = {"time_embed.cond_proj": "time_embedding.cond_proj"}
+
+
+def distilled_unet_sizes(view: View) -> Scope | None:
+    """Sizes of a U-Net in our spelling, but for the embedded guidance, which has the folder's name."""
+    sizes = ldm_unet_sizes(view) if view.has(_GUIDANCE["time_embed.cond_proj"]) else None
+    return None if sizes is None else {**sizes, "guided": 1}
+
+
+UNET_LDM_DISTILLED = replace(
+    UNET_LDM,
+    name="LDM U-Net with the folder's name for the guidance",
+    rows=tuple(
+        row.copy(theirs=Template(_GUIDANCE.get(row.ours.text, row.theirs.text)), leaves=row.leaves)
+        for row in UNET_LDM.rows
+    ),
+    measure=distilled_unet_sizes,
+)
+"""As converters write LCM in one file that know no other name for this layer."""
 
 VAE_BLOCK = (
     Leaf("norm1", "norm1"),
@@ -392,6 +411,7 @@ CLIP_BARE = Table(
 
 UNET_SINGLE = (
     Place(prefix="model.diffusion_model.", table=UNET_LDM),
+    Place(prefix="model.diffusion_model.", table=UNET_LDM_DISTILLED),
     Place(prefix="diffusion_model.", table=UNET_LDM, note="without what the original programs put before its name"),
     Place(prefix="", table=UNET_LDM, note="the U-Net alone"),
     Place(prefix="", table=UNET_DIFFUSERS, note="the U-Net alone, out of a diffusers folder"),
@@ -443,6 +463,7 @@ SINGLE_DROPS = (
     Drop("first_stage_model.loss.*", "network of the training's loss"),
     Drop("embedding_manager.*", "training state of textual inversion"),
     Drop("global_step", "training state"),
+    Drop("logvar", "weight of the training's loss"),
     Drop("v_pred", "marker: the model predicts velocity"),
     Drop("ztsnr", "marker: the noise schedule ends at zero signal"),
 )

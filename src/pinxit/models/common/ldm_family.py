@@ -117,16 +117,6 @@ def clip_tokenizer(match: Match, *, folder: str, padding: Padding) -> ClipTokeni
     return ClipTokenizer.openai(padding=padding)
 
 
-def plain_network(config: LdmConfig, unet: nn.Module) -> Network:
-    """A U-Net that is told the text and nothing else."""
-    del config
-
-    def network(x: Tensor, t: float, conditioning: Conditioning, /) -> Tensor:
-        return unet(x, *_common(x, t, conditioning)).float()
-
-    return network
-
-
 def _common(x: Tensor, t: float, conditioning: Conditioning) -> tuple[Tensor, Tensor]:
     import torch
 
@@ -143,7 +133,7 @@ def size_ids(micro: Micro) -> tuple[float, ...]:
 
 
 def beside(x: Tensor, conditioning: Conditioning, channels: int) -> Tensor:
-    """The latent with the channels that the conditioning puts beside it. Raises ValueError unless there are `channels`."""
+    """The latent and the channels that the conditioning puts beside it. Raises ValueError unless it has `channels`."""
     import torch
 
     if conditioning.concat is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
+from pinxit.models.common.distilled import Distilled, find_distilled
 from pinxit.models.common.measured import clip_config, unet_config, vae_config
 from pinxit.models.common.prediction import Kind, Prediction, find_prediction
 from pinxit.models.common.vision import ClipVisionConfig, vision_config
@@ -31,6 +32,7 @@ class Sd1Config:
     text_encoder: ClipTextConfig | None
     image_encoder: ClipVisionConfig | None
     prediction: Prediction
+    distilled: Distilled | None = None
 
 
 def config_from(match: Match) -> Sd1Config:
@@ -45,6 +47,7 @@ def config_from(match: Match) -> Sd1Config:
         text_encoder=text,
         image_encoder=image,
         prediction=find_prediction(match, fallback=_epsilon),
+        distilled=find_distilled(match, told=unet.guidance_dim is not None),
     )
 
 

@@ -32,7 +32,14 @@ def facts(config: Sd1Config) -> Facts:
         "instruct": "it edits a given picture",
         "variations": "it varies a given picture, and reads no text",
     }
-    found = facts_of(config, latent=LATENT, defaults=DEFAULTS, text=TEXT, can_paint=needs.get(config.variant, ""))
+    found = facts_of(
+        config,
+        latent=LATENT,
+        defaults=DEFAULTS,
+        text=TEXT,
+        can_paint=needs.get(config.variant, ""),
+        distilled=config.distilled,
+    )
     if config.image_encoder is None:
         return found
     absent = tuple(name for name in found.absent if name != TEXT)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
+from pinxit.models.common.distilled import Distilled, find_distilled
 from pinxit.models.common.measured import unet_config, vae_config
 from pinxit.models.common.prediction import Kind, Prediction, find_prediction
 from pinxit.models.common.sd2_line import HEAD_WIDTH, text_config
@@ -30,6 +31,7 @@ class Sd2Config:
     vae: VaeConfig | None
     text_encoder: ClipTextConfig | None
     prediction: Prediction
+    distilled: Distilled | None = None
 
 
 def config_from(match: Match) -> Sd2Config:
@@ -42,6 +44,7 @@ def config_from(match: Match) -> Sd2Config:
         vae=vae_config(match),
         text_encoder=text_config(match),
         prediction=find_prediction(match, fallback=lambda: _from_weights(match, variant)),
+        distilled=find_distilled(match, told=unet.guidance_dim is not None),
     )
 
 

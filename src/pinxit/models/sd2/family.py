@@ -20,7 +20,14 @@ def facts(config: Sd2Config) -> Facts:
         "inpainting": "an inpainting model needs a picture and a mask",
         "depth": "a depth model needs a picture's depth",
     }
-    return facts_of(config, latent=LATENT, defaults=defaults, text=TEXT, can_paint=needs.get(config.variant, ""))
+    return facts_of(
+        config,
+        latent=LATENT,
+        defaults=defaults,
+        text=TEXT,
+        can_paint=needs.get(config.variant, ""),
+        distilled=config.distilled,
+    )
 
 
 FAMILY = Family(

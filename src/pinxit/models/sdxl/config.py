@@ -22,7 +22,7 @@ HEAD_WIDTH = 64
 PAD_G = 0
 """What fills up a short prompt of the second encoder."""
 BASE_NUMBERS, REFINER_NUMBERS = 6, 5
-"""Sizes that the networks are told: of the original, the crop and the target; the refiner gets a score for the target."""
+"""Numbers that the networks are told: original, crop and target; the refiner gets a score for the target."""
 SIZE_EMBEDDING = 256
 """How wide each of these is embedded, in every published model."""
 LATENT = LatentSpec(channels=4, downscale=8, scale=0.13025)

@@ -33,6 +33,9 @@ UNET_PROJECTED = replace(UNET_DIFFUSERS, name="diffusers U-Net of unCLIP", measu
 UNET_PROJECTED_LDM = UNET_PROJECTED.own("LDM U-Net of unCLIP")
 
 
+PLAIN = tuple(place for place in UNET_SINGLE if place.table in (UNET_LDM, UNET_DIFFUSERS))
+
+
 def _projected(place: Place) -> Place:
     """The same place with the table of such a U-Net."""
     return replace(place, table=UNET_PROJECTED_LDM if place.table is UNET_LDM else UNET_PROJECTED)
@@ -70,7 +73,7 @@ SINGLE_FILE = Layout(
     name="unclip",
     family="unclip",
     parts=(
-        Part(component="unet", places=tuple(_projected(place) for place in UNET_SINGLE), required=True),
+        Part(component="unet", places=tuple(map(_projected, PLAIN)), required=True),
         Part(component="vae", places=VAE_SINGLE),
         Part(component="text_encoder", places=TEXT_SINGLE),
         Part(component="image_encoder", places=(Place(prefix="embedder.model.visual.", table=VISION_OPEN),)),

@@ -88,7 +88,7 @@ def _tokenizers(config: Upscale2Config, match: Match) -> Mapping[str, Tokenizer]
 
 
 def _encode(config: Upscale2Config, networks: Networks, words: Words) -> Conditioning:
-    """The last layer's state without the final norm; the pooled text, behind the noise that the small latent has not."""
+    """The last layer's state without the final norm; the pooled text behind the small latent's noise, which is none."""
     import torch
 
     from pinxit.models.common.clip import ClipText

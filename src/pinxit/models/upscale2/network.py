@@ -13,7 +13,7 @@ Module names are k-diffusion's, so that a file of its loads by dropping `inner_m
 from __future__ import annotations
 
 import math
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -206,8 +206,13 @@ class KUNet(nn.Module):
         self.proj_out = Conv2d(config.widths[0], config.out_channels, 1)
 
     def forward(self, x: Tensor, t: Tensor, context: Tensor, condition: Tensor) -> Tensor:
-        """`x` [B,8,H,W] of any size, `t` = log(sigma)/4 [B], text `context` [B,S,C], `condition` [B,condition]."""
-        dtype = cast(Conv2d, self.proj_in).weight.dtype
+        """`x` [B,8,H,W], `t` = log(sigma)/4 [B], text `context` [B,S,C], `condition` [B,condition].
+
+        Sides need two positions at the smallest size. Raises ValueError for smaller ones.
+        """
+        if min(x.shape[-2:]) < 2 ** len(self.config.widths):
+            raise ValueError(f"a latent of {list(x.shape[-2:])} is too small to be enlarged by this U-Net")
+        dtype = self.proj_in.weight.dtype
         emb = self.timestep_embed(t) + self.mapping_cond(condition.to(dtype))
         h = self.u_net(self.proj_in(x.to(dtype)), self.mapping(emb), context.to(dtype))
         return self.proj_out(h)

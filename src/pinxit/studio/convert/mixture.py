@@ -14,7 +14,17 @@ import numpy as np
 from pinxit.engine.catalog import Catalog
 from pinxit.schema.errors import BadInput
 from pinxit.studio.convert.blocks import block_of, blocks_of, read_blocks
-from pinxit.studio.convert.model import Chosen, Converted, Wish, apart, chosen, fitted, left_out, markers_of, write_rooms
+from pinxit.studio.convert.model import (
+    Chosen,
+    Converted,
+    Wish,
+    apart,
+    chosen,
+    fitted,
+    left_out,
+    markers_of,
+    write_rooms,
+)
 from pinxit.studio.convert.understanding import Known, open_source, understand
 from pinxit.weights.blobs import Blob, Files, is_float
 from pinxit.weights.files import Outgoing
@@ -77,7 +87,9 @@ def merge(
     _must_match(models, mixture)
     target = chosen(models[0], replace(wish, components=None, average="drop"), destination)
     recipe = _Recipe.of(models, mixture, target)
-    target = replace(target, did="merge", parts=recipe.parts, metadata=_told(models, mixture, recipe, fingerprint or sha256))
+    target = replace(
+        target, did="merge", parts=recipe.parts, metadata=_told(models, mixture, recipe, fingerprint or sha256)
+    )
     with still_there(models[0].source.header) as files:
         for model in models[1:]:
             still_there(model.source.header)
@@ -188,9 +200,7 @@ class _Recipe:
             self._tensor(tensor, [blobs[tensor.name] for blobs in others], component, files, dtype) for tensor in first
         ]
 
-    def _tensor(
-        self, tensor: Named, others: list[Blob], component: str, files: Files, dtype: str | None
-    ) -> Outgoing:
+    def _tensor(self, tensor: Named, others: list[Blob], component: str, files: Files, dtype: str | None) -> Outgoing:
         ratio = self.mixture.ratio
         if component == self.denoiser:
             ratio = self.blocks.get(block_of(tensor.ours) or "", ratio)
@@ -211,9 +221,7 @@ def _choice(component: str, denoiser: str, mixture: Mixture) -> str:
     return mixture.text if component.startswith("text_encoder") else "a"
 
 
-def _must_fit(
-    component: str, denoiser: str, first: Mapping[str, Blob], other: Mapping[str, Blob], letter: str
-) -> None:
+def _must_fit(component: str, denoiser: str, first: Mapping[str, Blob], other: Mapping[str, Blob], letter: str) -> None:
     """Refuse networks of different tensors. The first may have more input channels: what it adds to a picture."""
     if strange := sorted(set(first) ^ set(other)):
         owner = "A" if strange[0] in first else letter
@@ -231,7 +239,9 @@ def _must_fit(
         hint = "Only models of the same sizes mix."
         if wider and theirs[1] > blob.shape[1]:
             hint = "Give the model with more input channels, such as the inpainting one, as A."
-        raise BadInput(f"{name} of the {component} is {list(blob.shape)} in A and {list(theirs)} in {letter}.", hint=hint)
+        raise BadInput(
+            f"{name} of the {component} is {list(blob.shape)} in A and {list(theirs)} in {letter}.", hint=hint
+        )
 
 
 def _mixed_codes(blobs: list[Blob], ratio: float, files: Files, dtype: str) -> Iterator[Codes]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pinxit import __version__
 from pinxit.engine.catalog import Catalog
 from pinxit.schema.errors import BadInput, BadModelFile, UnknownModelFormat
 from pinxit.studio.convert.folder import Around, around
-from pinxit.studio.convert.understanding import Known, open_source, understand
+from pinxit.studio.convert.understanding import Known, must_be_there, open_source, understand
 from pinxit.studio.inspect.licences import find_licence
-from pinxit.weights.blobs import Blob, Files, Source
+from pinxit.weights.blobs import Blob, Files, Source, is_float
 from pinxit.weights.files import Outgoing
 from pinxit.weights.folder import read_model
 from pinxit.weights.header import Header, TensorInfo
@@ -109,15 +109,20 @@ def convert(path: Path, destination: Path, catalog: Catalog, wish: Wish | None =
     try:
         known = understand(source, catalog)
     except UnknownModelFormat:
-        if wish.layout is None and wish.components is None and is_single(destination):
+        changed = not is_single(path) or wish.dtype is not None or wish.max_shard_bytes is not None
+        if changed and wish.layout is None and wish.components is None and is_single(destination):
             return _as_it_is(source, destination, wish)
         raise
     return write_known(known, chosen(known, wish, destination), destination, wish)
 
 
 def apart(destination: Path, *sources: Path) -> None:
-    """Raise BadInput when `destination` is one of `sources`, or a folder that is no model and would be replaced."""
+    """Raise BadInput when `destination` is one of `sources`, or a folder that is no model and would be replaced.
+
+    Raises Missing and BadModelFile for a source that cannot be reached.
+    """
     for source in sources:
+        must_be_there(source)
         if source.exists() and destination.exists() and source.samefile(destination):
             raise BadInput(f"{destination} would replace what it is made from.", hint="Choose another name.")
     models = ("model_index.json", "config.json")
@@ -152,6 +157,7 @@ def chosen(known: Known, wish: Wish, destination: Path) -> Chosen:
             hint="The file is incomplete: download it again. --layout same rewrites it as it is.",
         )
     parts = {name: our_blobs(part, known.source.blobs) for name, part in match.parts.items()}
+    _must_be_floats(parts, match)
     average = parts.pop(AVERAGE, None)
     if wish.average == "use":
         if average is None:
@@ -170,6 +176,16 @@ def chosen(known: Known, wish: Wish, destination: Path) -> Chosen:
     folder = _wants_folder(wish, destination)
     parts = {name: fitted(blobs, name, known, folder) for name, blobs in parts.items()}
     return Chosen(layout=target_layout(known.layouts, parts, folder, known.name), parts=parts)
+
+
+def _must_be_floats(parts: Mapping[str, Mapping[str, Blob]], match: Match) -> None:
+    for component, blobs in parts.items():
+        for name, blob in blobs.items():
+            if not is_float(blob):
+                raise BadModelFile(
+                    f"{match.header.path.name} holds {blob.dtype} numbers where the {component} has weights ({name}).",
+                    hint="Quantised files are not converted: use the float version.",
+                )
 
 
 def fitted(blobs: Mapping[str, Blob], component: str, known: Known, folder: bool) -> Mapping[str, Blob]:
@@ -266,9 +282,7 @@ def write_rooms(
     """
     layout = target.layout
     metadata = metadata_of(known, target, wish)
-    goal = Target(
-        path=destination, metadata=metadata, max_shard_bytes=wish.max_shard_bytes, overwrite=wish.overwrite
-    )
+    goal = Target(path=destination, metadata=metadata, max_shard_bytes=wish.max_shard_bytes, overwrite=wish.overwrite)
     beside = around(known, layout, set(target.parts))
     check = _checker(known, layout)
     if not layout.folder:
@@ -281,10 +295,7 @@ def write_rooms(
 
 def _room(layout: Layout, component: str, tensors: Sequence[Outgoing]) -> Room:
     place = layout.part(component).places[0]
-    inside = [
-        Outgoing(name=tensor.name.removeprefix(place.prefix), dtype=tensor.dtype, shape=tensor.shape, pieces=tensor.pieces)
-        for tensor in tensors
-    ]
+    inside = [replace(tensor, name=tensor.name.removeprefix(place.prefix)) for tensor in tensors]
     return Room(folder=place.prefix.rstrip("/"), stem=place.file, tensors=inside)
 
 
@@ -356,6 +367,8 @@ def _as_it_is(source: Source, destination: Path, wish: Wish) -> Converted:
         raise BadInput(f"{destination.name} must end in .safetensors.", hint="--layout same writes one file.")
     if wish.components is not None:
         raise BadInput("--components needs a layout that knows them.", hint="Leave --layout same out.")
+    if not source.blobs:
+        raise BadModelFile(f"{source.header.path.name} holds no tensors.", hint="Download it again.")
     if any("/" in name for name in source.blobs):
         raise BadInput(
             f"{source.header.path.name} is a folder of several networks.", hint="Use --layout single or diffusers."

@@ -12,7 +12,7 @@ from typing import Any
 from pinxit.engine.catalog import Catalog
 from pinxit.models.contract import AnyFamily
 from pinxit.models.kinds import AnyKind, find_kind
-from pinxit.schema.errors import BadInput, UnknownModelFormat
+from pinxit.schema.errors import BadInput, BadModelFile, Missing, UnknownModelFormat
 from pinxit.weights.blobs import Source, blob_of, plain_source
 from pinxit.weights.folder import read_model
 from pinxit.weights.gguf import is_gguf, read_gguf
@@ -49,6 +49,17 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
+
+
+def must_be_there(path: Path) -> None:
+    """Raise Missing or BadModelFile when nothing can be read at `path`."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Missing(f"There is no file {path}.", hint="Check the path.") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise BadModelFile(f"{path.name[:80]!r} cannot be opened: {reason}.", hint="Check the path.") from error
 
 
 def open_source(path: Path) -> Source:

@@ -70,18 +70,18 @@ class Machine:
         self._bytes = MAX_BYTES
         self._stack: list[object] = []
         self._marks: list[int] = []
-        self._memo: dict[int, object] = {}
+        self.memo: dict[int, object] = {}
 
     def load(self) -> object:
         """Run one pickle and return its result. Raises RefusedError."""
-        self._stack, self._marks, self._memo = [], [], {}
+        self._stack, self._marks, self.memo = [], [], {}
         while True:
             self._budget -= 1
             if self._budget < 0:
                 raise RefusedError(f"its pickle has more than {MAX_OPERATIONS:,} operations")
-            code = self._read(1)
+            code = self.read(1)
             if code == b".":
-                return self._pop()
+                return self.pop()
             operation = _OPERATIONS.get(code)
             if operation is None:
                 raise RefusedError(f"its pickle holds the byte {code[0]}, which is no operation that weights need")
@@ -89,7 +89,7 @@ class Machine:
             if len(self._stack) > MAX_STACK:
                 raise RefusedError("its pickle grows beyond all measure")
 
-    def _read(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes:
         self._bytes -= count
         if self._bytes < 0:
             raise RefusedError(f"its pickle is longer than {MAX_BYTES:,} bytes")
@@ -98,30 +98,30 @@ class Machine:
             raise RefusedError("its pickle is cut off")
         return data
 
-    def _line(self) -> bytes:
+    def line(self) -> bytes:
         data = self._stream.readline(MAX_LINE + 1)
         self._bytes -= len(data)
         if not data.endswith(b"\n") or len(data) > MAX_LINE:
             raise RefusedError("its pickle is cut off, or holds a line without an end")
         return data[:-1]
 
-    def _number(self, form: str) -> int:
-        return cast(int, struct.unpack(form, self._read(struct.calcsize(form)))[0])
+    def number(self, form: str) -> int:
+        return cast(int, struct.unpack(form, self.read(struct.calcsize(form)))[0])
 
-    def _pop(self) -> object:
+    def pop(self) -> object:
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
             raise RefusedError("its pickle takes more from the stack than lies there")
         return self._stack.pop()
 
     def _top(self) -> object:
-        value = self._pop()
+        value = self.pop()
         self._stack.append(value)
         return value
 
-    def _push(self, value: object) -> None:
+    def push(self, value: object) -> None:
         self._stack.append(value)
 
-    def _above_mark(self) -> list[object]:
+    def above_mark(self) -> list[object]:
         if not self._marks:
             raise RefusedError("its pickle looks for a mark that is not there")
         at = self._marks.pop()
@@ -138,66 +138,66 @@ class Machine:
         if self._marks and self._marks[-1] == len(self._stack):
             self._marks.pop()
         else:
-            self._pop()
+            self.pop()
 
     def drop_mark(self) -> None:
-        self._above_mark()
+        self.above_mark()
 
     def duplicate(self) -> None:
-        self._push(self._top())
+        self.push(self._top())
 
     def push_text_int(self) -> None:
-        line = self._line()
-        self._push({b"00": False, b"01": True}[line] if line in (b"00", b"01") else self._int(line))
+        line = self.line()
+        self.push({b"00": False, b"01": True}[line] if line in (b"00", b"01") else self.whole(line))
 
     def push_text_long(self) -> None:
-        self._push(self._int(self._line().removesuffix(b"L")))
+        self.push(self.whole(self.line().removesuffix(b"L")))
 
     @staticmethod
-    def _int(digits: bytes) -> int:
+    def whole(digits: bytes) -> int:
         if len(digits) > 4 * MAX_LONG:
             raise RefusedError("its pickle holds an enormous number")
         return int(digits)
 
     def push_text_float(self) -> None:
-        self._push(float(self._line()))
+        self.push(float(self.line()))
 
     def push_long(self, size: str) -> None:
-        count = self._number(size)
+        count = self.number(size)
         if not 0 <= count <= MAX_LONG:
             raise RefusedError("its pickle holds an enormous number")
-        self._push(int.from_bytes(self._read(count), "little", signed=True))
+        self.push(int.from_bytes(self.read(count), "little", signed=True))
 
     def push_quoted(self) -> None:
-        line = self._line()
+        line = self.line()
         if len(line) < 2 or line[:1] not in b"'\"" or line[:1] != line[-1:]:
             raise RefusedError("its pickle holds a text without quotes")
-        self._push(line[1:-1].decode("latin-1"))
+        self.push(line[1:-1].decode("latin-1"))
 
     def push_bytes(self, size: str) -> None:
-        self._push(self._read(self._length(size)))
+        self.push(self.read(self._length(size)))
 
     def push_old_text(self, size: str) -> None:
-        self._push(self._read(self._length(size)).decode("latin-1"))
+        self.push(self.read(self._length(size)).decode("latin-1"))
 
     def push_text(self, size: str) -> None:
-        self._push(self._read(self._length(size)).decode("utf-8", "surrogatepass"))
+        self.push(self.read(self._length(size)).decode("utf-8", "surrogatepass"))
 
     def push_text_line(self) -> None:
-        self._push(self._line().decode("raw-unicode-escape"))
+        self.push(self.line().decode("raw-unicode-escape"))
 
     def _length(self, size: str) -> int:
-        count = self._number(size)
+        count = self.number(size)
         if not 0 <= count <= MAX_BYTES:
             raise RefusedError(f"its pickle claims a text of {count:,} bytes")
         return count
 
     def append(self) -> None:
-        value = self._pop()
+        value = self.pop()
         self._extend([value])
 
     def appends(self) -> None:
-        self._extend(self._above_mark())
+        self._extend(self.above_mark())
 
     def _extend(self, items: list[object]) -> None:
         target = self._top()
@@ -209,11 +209,11 @@ class Machine:
             raise RefusedError("its pickle appends to what is no list")
 
     def set_item(self) -> None:
-        value, key = self._pop(), self._pop()
+        value, key = self.pop(), self.pop()
         self._update([key, value])
 
     def set_items(self) -> None:
-        self._update(self._above_mark())
+        self._update(self.above_mark())
 
     def _update(self, items: list[object]) -> None:
         target = self._top()
@@ -223,51 +223,53 @@ class Machine:
             raise RefusedError("its pickle sets an item of what is no dictionary")
 
     def make_dict(self) -> None:
-        self._push(dict(_pairs(self._above_mark())))
+        self.push(dict(_pairs(self.above_mark())))
 
     def make_tuple(self, count: int) -> None:
-        items = [self._pop() for _ in range(count)]
-        self._push(tuple(reversed(items)))
+        items = [self.pop() for _ in range(count)]
+        self.push(tuple(reversed(items)))
 
     def remember(self, key: int) -> None:
-        self._memo[key] = self._top()
+        self.memo[key] = self._top()
 
     def recall(self, key: int) -> None:
-        if key not in self._memo:
+        if key not in self.memo:
             raise RefusedError("its pickle recalls what it never remembered")
-        self._push(self._memo[key])
+        self.push(self.memo[key])
 
     def find(self, module: bytes | str, name: bytes | str) -> None:
         texts = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in (module, name)]
         found = Global(*texts)
         if str(found) not in self._calls and not self._tolerated(found):
-            raise RefusedError(f"it asks for {ascii(str(found))[1:-1][:120]}, which no weights need. It is not safe to load")
-        self._push(found)
+            raise RefusedError(
+                f"it asks for {ascii(str(found))[1:-1][:120]}, which no weights need. It is not safe to load"
+            )
+        self.push(found)
 
     def find_on_stack(self) -> None:
-        name, module = self._pop(), self._pop()
+        name, module = self.pop(), self.pop()
         if not isinstance(name, str) or not isinstance(module, str):
             raise RefusedError("its pickle names a class by what is no text")
         self.find(module, name)
 
     def call(self) -> None:
-        arguments, function = self._pop(), self._pop()
-        self._push(self._result(function, arguments))
+        arguments, function = self.pop(), self.pop()
+        self.push(self._result(function, arguments))
 
     def call_with_names(self) -> None:
-        self._pop()
+        self.pop()
         self.call()
 
     def make_instance(self) -> None:
-        items = self._above_mark()
+        items = self.above_mark()
         if not items:
             raise RefusedError("its pickle makes an object of nothing")
-        self._push(self._result(items[0], tuple(items[1:])))
+        self.push(self._result(items[0], tuple(items[1:])))
 
     def make_named_instance(self) -> None:
-        self.find(self._line(), self._line())
-        function = self._pop()
-        self._push(self._result(function, tuple(self._above_mark())))
+        self.find(self.line(), self.line())
+        function = self.pop()
+        self.push(self._result(function, tuple(self.above_mark())))
 
     def _result(self, function: object, arguments: object) -> object:
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
@@ -276,14 +278,18 @@ class Machine:
         return call(*cast("tuple[object, ...]", arguments)) if call is not None else Opaque(function)
 
     def build(self) -> None:
-        self._pop()
+        self.pop()
         self._top()
 
+    def skip_frame(self) -> None:
+        """A frame's length, which only helps whoever reads ahead."""
+        self.read(8)
+
     def persistent_text(self) -> None:
-        self._push(self._persistent(self._line().decode("ascii")))
+        self.push(self._persistent(self.line().decode("ascii")))
 
     def persistent_value(self) -> None:
-        self._push(self._persistent(self._pop()))
+        self.push(self._persistent(self.pop()))
 
 
 def _pairs(items: list[object]) -> list[tuple[object, object]]:
@@ -298,17 +304,17 @@ _OPERATIONS: dict[bytes, Callable[[Machine], None]] = {
     b"1": Machine.drop_mark,
     b"2": Machine.duplicate,
     b"F": Machine.push_text_float,
-    b"G": lambda self: self._push(struct.unpack(">d", self._read(8))[0]),
+    b"G": lambda self: self.push(struct.unpack(">d", self.read(8))[0]),
     b"I": Machine.push_text_int,
-    b"J": lambda self: self._push(self._number("<i")),
-    b"K": lambda self: self._push(self._number("<B")),
-    b"M": lambda self: self._push(self._number("<H")),
+    b"J": lambda self: self.push(self.number("<i")),
+    b"K": lambda self: self.push(self.number("<B")),
+    b"M": lambda self: self.push(self.number("<H")),
     b"L": Machine.push_text_long,
     b"\x8a": lambda self: self.push_long("<B"),
     b"\x8b": lambda self: self.push_long("<i"),
-    b"N": lambda self: self._push(None),
-    b"\x88": lambda self: self._push(True),
-    b"\x89": lambda self: self._push(False),
+    b"N": lambda self: self.push(None),
+    b"\x88": lambda self: self.push(True),
+    b"\x89": lambda self: self.push(False),
     b"S": Machine.push_quoted,
     b"T": lambda self: self.push_old_text("<i"),
     b"U": lambda self: self.push_old_text("<B"),
@@ -320,30 +326,30 @@ _OPERATIONS: dict[bytes, Callable[[Machine], None]] = {
     b"C": lambda self: self.push_bytes("<B"),
     b"\x8e": lambda self: self.push_bytes("<Q"),
     b"\x96": lambda self: self.push_bytes("<Q"),
-    b"]": lambda self: self._push([]),
-    b"}": lambda self: self._push({}),
-    b")": lambda self: self._push(()),
-    b"\x8f": lambda self: self._push(set()),
-    b"l": lambda self: self._push(self._above_mark()),
+    b"]": lambda self: self.push([]),
+    b"}": lambda self: self.push({}),
+    b")": lambda self: self.push(()),
+    b"\x8f": lambda self: self.push(set()),
+    b"l": lambda self: self.push(self.above_mark()),
     b"d": Machine.make_dict,
-    b"t": lambda self: self._push(tuple(self._above_mark())),
+    b"t": lambda self: self.push(tuple(self.above_mark())),
     b"\x85": lambda self: self.make_tuple(1),
     b"\x86": lambda self: self.make_tuple(2),
     b"\x87": lambda self: self.make_tuple(3),
-    b"\x91": lambda self: self._push(frozenset(self._above_mark())),
+    b"\x91": lambda self: self.push(frozenset(self.above_mark())),
     b"a": Machine.append,
     b"e": Machine.appends,
     b"\x90": Machine.appends,
     b"s": Machine.set_item,
     b"u": Machine.set_items,
-    b"p": lambda self: self.remember(self._int(self._line())),
-    b"q": lambda self: self.remember(self._number("<B")),
-    b"r": lambda self: self.remember(self._number("<I")),
-    b"\x94": lambda self: self.remember(len(self._memo)),
-    b"g": lambda self: self.recall(self._int(self._line())),
-    b"h": lambda self: self.recall(self._number("<B")),
-    b"j": lambda self: self.recall(self._number("<I")),
-    b"c": lambda self: self.find(self._line(), self._line()),
+    b"p": lambda self: self.remember(self.whole(self.line())),
+    b"q": lambda self: self.remember(self.number("<B")),
+    b"r": lambda self: self.remember(self.number("<I")),
+    b"\x94": lambda self: self.remember(len(self.memo)),
+    b"g": lambda self: self.recall(self.whole(self.line())),
+    b"h": lambda self: self.recall(self.number("<B")),
+    b"j": lambda self: self.recall(self.number("<I")),
+    b"c": lambda self: self.find(self.line(), self.line()),
     b"\x93": Machine.find_on_stack,
     b"R": Machine.call,
     b"\x81": Machine.call,
@@ -353,8 +359,8 @@ _OPERATIONS: dict[bytes, Callable[[Machine], None]] = {
     b"b": Machine.build,
     b"P": Machine.persistent_text,
     b"Q": Machine.persistent_value,
-    b"\x80": lambda self: None if self._number("<B") <= 5 else _unknown_protocol(),
-    b"\x95": lambda self: None if self._read(8) else None,
+    b"\x80": lambda self: None if self.number("<B") <= 5 else _unknown_protocol(),
+    b"\x95": Machine.skip_frame,
 }
 """Left out: extension codes and out-of-band buffers, which name things that only another program knows."""
 

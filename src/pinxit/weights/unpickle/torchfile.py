@@ -61,7 +61,20 @@ TRAINING = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "
 CLASSES = ("torch.optim.", "torch.nn.", "numpy.random.", "ldm.", "sgm.", "transformers.", "diffusers.")
 """Where the classes come from that checkpoints mention beside their weights. They stay opaque."""
 PLAIN = {
-    "__builtin__": ("int", "float", "bool", "str", "unicode", "long", "list", "dict", "tuple", "set", "object", "complex"),
+    "__builtin__": (
+        "int",
+        "float",
+        "bool",
+        "str",
+        "unicode",
+        "long",
+        "list",
+        "dict",
+        "tuple",
+        "set",
+        "object",
+        "complex",
+    ),
     "builtins": ("int", "float", "bool", "str", "list", "dict", "tuple", "set", "object", "complex", "bytearray"),
     "collections": ("defaultdict", "Counter", "deque"),
     "copyreg": ("_reconstructor",),
@@ -137,11 +150,11 @@ def _from_zip(stream: BinaryIO) -> tuple[object, dict[str, tuple[int, int]]]:
         folder = pickles[0].filename.removesuffix("data.pkl")
         packed = [record.filename for record in records if record.compress_type or record.flag_bits & 1]
         if packed:
-            raise RefusedError(f"its record {ascii(packed[0][:80])} is compressed or encrypted, which torch never does")
+            raise RefusedError(f"its record {packed[0][:80]!a} is compressed or encrypted, which torch never does")
         names: dict[str, tuple[int, int]] = {}
         for record in records:
             if record.filename in names:
-                raise RefusedError(f"it holds {ascii(record.filename[:80])} twice")
+                raise RefusedError(f"it holds {record.filename[:80]!a} twice")
             names[record.filename] = (_data_offset(stream, record), record.file_size)
         order = names.get(f"{folder}byteorder")
         if order is not None and _bytes_at(stream, (order[0], min(order[1], 16))) != b"little":
@@ -211,7 +224,7 @@ def _storages(root: object) -> Iterator[Storage]:
         elif isinstance(value, dict | list | tuple) and id(cast(object, value)) not in seen:
             seen.add(id(cast(object, value)))
             items = cast("dict[object, object]", value).values() if isinstance(value, dict) else value
-            waiting.extend(cast("list[object]", list(items)))
+            waiting.extend(items)
 
 
 def _machine(stream: BinaryIO) -> Machine:
@@ -314,7 +327,9 @@ CALLS: dict[str, Call] = {
 def _unwrapped(root: object, found: Found) -> object:
     """The part of the object that holds the weights; what lies beside it is left out, its plain facts kept."""
     if isinstance(root, Opaque):
-        raise RefusedError(f"it holds a whole {root.origin} and not its weights alone: nothing of it can be read safely")
+        raise RefusedError(
+            f"it holds a whole {root.origin} and not its weights alone: nothing of it can be read safely"
+        )
     for _ in range(4):
         if not isinstance(root, dict):
             return root
@@ -379,14 +394,14 @@ def _placed(
     """Which bytes `tensor` is. Raises RefusedError where they lie outside its storage or the file."""
     place = places.get(tensor.storage.key)
     if place is None:
-        raise RefusedError(f"the numbers of {ascii(name[:80])} are not in it")
+        raise RefusedError(f"the numbers of {name[:80]!a} are not in it")
     width = BYTES.get(tensor.dtype, 1)
     count = math.prod(tensor.shape)
     reach = 1 + sum((length - 1) * step for length, step in zip(tensor.shape, tensor.strides, strict=True))
     start = place[0] + tensor.offset * width
     end = start + (reach * width if count else 0)
     if end > place[0] + place[1] or place[0] + place[1] > size or (count and end > size):
-        raise RefusedError(f"the numbers of {ascii(name[:80])} lie outside their storage")
+        raise RefusedError(f"the numbers of {name[:80]!a} lie outside their storage")
     if not count:
         return name, tensor.dtype, list(tensor.shape), place[0], place[0], None
     if _in_order(tensor):
