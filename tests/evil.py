@@ -236,3 +236,23 @@ HARMLESS = (
     "two families at once",
 )
 """What is wrong with these concerns painting alone, or is left out; a conversion may go well."""
+
+HEAVY = (
+    "header: deeply nested",
+    "header: 20,001 tensors",
+    "header: 100,000 numbers",
+    "header: three million objects",
+    "200,000 empty tensors",
+    "a header of 1 GB",
+    "NaN everywhere",
+    "an index that is deep",
+    "an index that is long",
+    "model_index that is deep",
+    "a level without end",
+    "a text encoder of 5,000 layers",
+    "pickle: ten million marks",
+    "pickle: compressed storage",
+    "pickle: a terabyte of one number",
+    "gguf: a billion tensors",
+)
+"""Those that ask for memory."""

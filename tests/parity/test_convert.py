@@ -57,8 +57,8 @@ def test_diffusers_loads_what_we_convert(tmp_path: Path, name: str) -> None:
         load_into(network, known.match, component, dtype=torch.float32)
         theirs = getattr(loaded, component)
         # The names differ, the numbers do not.
-        mine = sum(float(tensor.double().abs().sum()) for tensor in network.state_dict().values())
-        other = sum(float(tensor.double().abs().sum()) for tensor in theirs.state_dict().values())
+        mine = sum(float(tensor.double().abs().sum()) for tensor in network.parameters())
+        other = sum(float(tensor.double().abs().sum()) for tensor in theirs.parameters())
         assert mine == pytest.approx(other, rel=1e-9), component
     if hasattr(loaded, "tokenizer"):
         assert loaded.tokenizer("a red cat").input_ids == [49406, 320, 736, 2368, 49407]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -174,6 +175,7 @@ def test_the_hand_over_equals_diffusers(
     tmp_path: Path, size: str, record_property: Callable[[str, object], None]
 ) -> None:
     root = folders(tmp_path, size)
+    shutil.copytree(root / "base" / "vae", root / "last" / "vae", dirs_exist_ok=True)
     passes = ({"kind": "refine", "model": "last", "switch": SWITCH},)
     mine, noise = ours(root, "base", prompt="two dogs", negative="fog", passes=passes)
     half = theirs(root, "base", noise, "two dogs", "fog", denoising_end=SWITCH, output_type="latent")

@@ -92,6 +92,8 @@ def _schedule(
     if asked or implied:
         return cast(ScheduleSpec, asked or implied)
     own = facts.defaults.schedule if sampler.name == facts.defaults.sampler else None
+    if own and facts.process.zero_terminal and not catalog.schedules.get(own).in_time:
+        own = None
     return catalog.schedules.get(own or automatic(sampler.schedule, facts.process, rules.automatic), field="schedule")
 
 

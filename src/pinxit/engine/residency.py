@@ -106,8 +106,9 @@ class Residency:
 
     def _drop(self, leaves: Callable[[Path], bool]) -> None:
         """Drop the models whose path `leaves`."""
-        gone = [key for key in self._models if leaves(key[0])]
-        held = any(self._models.pop(key).networks for key in gone)
+        gone = [self._models.pop(key) for key in list(self._models) if leaves(key[0])]
+        held = any(one.networks for one in gone)
+        gone.clear()
         if held:
             release()
 

@@ -84,7 +84,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Micro:
-    """What some models are told about a picture beside the text (Podell et al. 2023, section 2.2); every choice is made.
+    """What some models are told of a picture beside the text (Podell et al. 2023, section 2.2), every choice made.
 
     Sizes are (width, height) in pixels: of the picture as it was before cropping, and as it is asked for. `crop` is
     (top, left) in pixels of the original; `score` rates beauty from 0 to 10, for models that are told.

@@ -85,7 +85,9 @@ class Record(Part):
 
     def to_dict(self) -> dict[str, object]:
         """The record as plain JSON values; request fields that are None are left out, and passes if there are none."""
-        plain: dict[str, object] = self.model_dump(mode="json", exclude_none=True, exclude=set() if self.passes else {"passes"})
+        plain: dict[str, object] = self.model_dump(
+            mode="json", exclude_none=True, exclude=set() if self.passes else {"passes"}
+        )
         return plain | {"request": self.request.to_dict()}
 
     def to_json(self, *, ascii_only: bool = False) -> str:

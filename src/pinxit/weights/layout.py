@@ -381,7 +381,8 @@ class Layout:
     def names_for(self, component: str, ours: Mapping[str, Shape], *, place: Place | None = None) -> tuple[Entry, ...]:
         """How a network with the tensors `ours` is written: its entries, with the prefix on their side.
 
-        `place` is where a file had it; the part's usual one for None. Raises BadModelFile when the tensors are not those of one network of this layout.
+        `place` is where a file had it; the part's usual one for None. Raises BadModelFile when the tensors are not
+        those of one network of this layout.
         """
         place = place or self.part(component).places[0]
         view = View(ours)

@@ -19,14 +19,19 @@ if TYPE_CHECKING:
 def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> int:
     """Write the mixture; returns the exit code."""
     from pinxit.studio.convert import merge
+    from pinxit.studio.hashes import HashCache
+    from pinxit.studio.paths import cache_folder
 
     out = arguments.value("out")
     if not out:
         raise UsageError(terminal.say("error.needs", command="models merge", flag="--out FILE"))
     destination = Path(out).expanduser()
     sources = [model_at(word, open_studio) for word in arguments.operands.values()]
+    mixture, wish = _mixture(arguments, terminal), wish_of(arguments)
+    known = HashCache(cache_folder() / "hashes.json")
     with tidy():
-        done = merge(sources, destination, catalog_of(open_studio), _mixture(arguments, terminal), wish_of(arguments))
+        done = merge(sources, destination, catalog_of(open_studio), mixture, wish, fingerprint=known.sha256)
+    known.save()
     return tell(done, destination, terminal)
 
 
