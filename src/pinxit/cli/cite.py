@@ -9,7 +9,9 @@ from pinxit.cli.numbers import whole
 from pinxit.cli.parser import Arguments, Flag, Operand
 from pinxit.cli.running import RUN_FLAGS, read_image
 from pinxit.cli.terminal import Terminal
-from pinxit.schema.errors import BadInput
+from pinxit.schema.errors import BadImage, BadInput
+from pinxit.schema.picture import read_record
+from pinxit.schema.record import Record
 
 OWN_FAMILY = "pinxit"
 COUNT = 5
@@ -20,11 +22,10 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
     from pinxit.engine.image import open_picture
     from pinxit.evaluate.cite import nearest_drawings
     from pinxit.evaluate.references import SHIPPED, References
-    from pinxit.schema.picture import read_record
 
     path = Path(arguments.operands["FILE"])
     _, data = read_image(path)
-    record = read_record(path)
+    record = _record(path)
     if record is not None and record.model.family != OWN_FAMILY:
         raise BadInput(terminal.say("error.cite", model=record.model.name), hint=terminal.say("hint.cite"))
     folder = arguments.value("judges")
@@ -42,6 +43,13 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
         terminal.result(f"      {one.source.package}, {one.source.author}, {one.source.licence}")
     terminal.note(terminal.say("cite.meaning"))
     return 0
+
+
+def _record(path: Path) -> Record | None:
+    try:
+        return read_record(path)
+    except BadImage:
+        return None
 
 
 COMMAND = Command(

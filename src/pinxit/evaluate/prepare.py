@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from pinxit.train.data.bank import Bank
 from pinxit.train.data.composition import Composer, CompositionSettings, KindShares
 from pinxit.train.data.facts import SceneFacts
 from pinxit.train.data.sources import SOURCES
-from pinxit.train.data.split import Split
 from pinxit.train.judge import SIDE, Judge, judged, load_judge
 
 EXAM = 64
@@ -33,6 +32,13 @@ REAL = 512
 COPY_QUANTILE = 0.99
 _BATCH = 64
 _WHITE_OR_COLOUR = BackgroundShares(white=0.15, colour=0.85, gradient=0, scene=0)
+REALITY = CompositionSettings(
+    kinds=KindShares(**{"colour": 0.0, **SHARES}),
+    backgrounds=_WHITE_OR_COLOUR,
+    scale=(0.6, 0.96),
+    even_concepts=True,
+    held_out_rules=False,
+)
 Composed = tuple[torch.Tensor, tuple[SceneFacts, ...]]
 
 
@@ -53,12 +59,14 @@ def prepare(workshop: Path, bank: Bank, destination: Path, domain: Domain) -> Pa
     features = judged(judge, domain_pictures(bank, domain, REAL)[0]).features
     arrays = {"traces": np.round(traces * 127).astype(np.int8), "features": features.numpy().astype(np.float16)}
     save_file(arrays, destination / "references.safetensors")
-    pictures, facts = real_pictures(bank, judge, "train", EXAM, seed=3)
+    pictures, facts = real_pictures(bank, domain, EXAM, seed=3)
     _save_sheet(pictures, destination / "exam.png")
-    splits = [split for split in get_args(Split) if known_rows(bank, judge, split)]
+    ceilings = {"train": marks(judge, *real_pictures(bank, domain, MARKED, seed=2))}
+    if (unseen := held_out_pictures(bank, judge, MARKED)) is not None:
+        ceilings["held_out"] = marks(judge, *unseen)
     told: dict[str, Any] = {
         "domain": asdict(domain),
-        "ceilings": {split: marks(judge, *real_pictures(bank, judge, split, MARKED, seed=2)) for split in splits},
+        "ceilings": ceilings,
         "copy_similarity": round(float(np.quantile(nearest, COPY_QUANTILE)), 4),
         "exam": [_row(shown) for shown in facts],
         **_drawings(bank, rows),
@@ -67,24 +75,19 @@ def prepare(workshop: Path, bank: Bank, destination: Path, domain: Domain) -> Pa
     return destination
 
 
-def known_rows(bank: Bank, judge: Judge, split: Split) -> tuple[int, ...]:
-    """Rows of the drawings in `split` whose concept and style the judge can name."""
-    return bank.rows(concepts=judge.config.concepts, styles=judge.config.styles, split=split)
-
-
-def real_pictures(bank: Bank, judge: Judge, split: Split, count: int, *, seed: int) -> Composed:
-    """Composed pictures of real drawings that the judge can name, of the kinds that asks have, on plain grounds."""
-    settings = CompositionSettings(
-        kinds=KindShares(**{"colour": 0.0, **SHARES}),
-        backgrounds=_WHITE_OR_COLOUR,
-        scale=(0.5, 0.96),
-        even_concepts=True,
-        held_out_rules=False,
-    )
+def held_out_pictures(bank: Bank, judge: Judge, count: int) -> Composed | None:
+    """Composed pictures of drawings that no training saw but whose concept and style the judge can name, if any."""
     names = judge.config
-    return _composed(
-        Composer(bank, settings, size=SIDE, concepts=names.concepts, styles=names.styles, split=split), count, seed
-    )
+    if not bank.rows(concepts=names.concepts, styles=names.styles, split="held_out"):
+        return None
+    made = Composer(bank, REALITY, size=SIDE, concepts=names.concepts, styles=names.styles, split="held_out")
+    return _composed(made, count, seed=4)
+
+
+def real_pictures(bank: Bank, domain: Domain, count: int, *, seed: int) -> Composed:
+    """Composed pictures of real drawings of a domain, of the kinds that asks have, on plain grounds."""
+    made = Composer(bank, REALITY, size=SIDE, concepts=domain.concepts, styles=domain.styles)
+    return _composed(made, count, seed)
 
 
 def domain_pictures(bank: Bank, domain: Domain, count: int, *, seed: int = 1) -> Composed:

@@ -130,6 +130,14 @@ class Codec(Protocol):
 Networks: TypeAlias = Mapping[str, "nn.Module"]
 
 
+def _no_metadata(_config: object, _match: Match) -> Mapping[str, str]:
+    return {}
+
+
+def _no_markers(_config: object) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writing(Generic[C]):
     """What a family writes beside its tensors, so that other programs understand what we save.
@@ -143,8 +151,8 @@ class Writing(Generic[C]):
     files: Callable[[C], Mapping[str, object]]
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     identities: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
-    metadata: Callable[[C, Match], Mapping[str, str]] = field(default=lambda config, match: {})
-    markers: Callable[[C], tuple[str, ...]] = field(default=lambda config: ())
+    metadata: Callable[[C, Match], Mapping[str, str]] = field(default=_no_metadata)
+    markers: Callable[[C], tuple[str, ...]] = field(default=_no_markers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ None means "let the model's family decide" and is never confused with zero. Name
 checked later, against the engine's catalogue; everything else is checked here.
 """
 
+# A table, as long as it must be.
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -83,7 +83,6 @@ COMMAND = Command(
     examples=(
         "pinxit models merge a.safetensors b.safetensors --out mixed.safetensors --ratio 0.4",
         "pinxit models merge a.safetensors b.safetensors --out mixed.safetensors --blocks grad-v,mid=0.5",
-        "pinxit models merge inpainting.safetensors b.safetensors base.safetensors --out b-inpainting.safetensors "
-        "--mode add-difference --ratio 1",
+        "pinxit models merge inpaint.safetensors b.safetensors base.safetensors --out c.safetensors --mode add-difference",
     ),
 )

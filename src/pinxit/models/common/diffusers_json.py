@@ -137,7 +137,7 @@ def clip_json(config: ClipTextConfig) -> dict[str, object]:
 
 
 def scheduler_json(prediction: Prediction, *, name: str = "DDIMScheduler") -> dict[str, object]:
-    """scheduler_config.json for the noise schedule that every SD model up to SDXL was trained on, or for EDM's levels."""
+    """scheduler_config.json for the noise schedule of all SD models up to SDXL, or for EDM's levels."""
     if prediction.kind in ("edm", "edm_velocity"):
         return _continuous(prediction, name)
     return {

@@ -17,6 +17,7 @@ text    layers, projection (0 or 1)
 ```
 """
 
+# A table, as long as it must be.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
