@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.easel import Easels
+
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+"""Speed is measured by `pinxit bench`; a busy machine fails no test."""
 
 
 @pytest.fixture(scope="session", autouse=True)

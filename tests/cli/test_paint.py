@@ -87,7 +87,7 @@ def test_flags_fill_the_request() -> None:
     assert inputs == {}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(requests)
 def test_arguments_and_requests_say_the_same(request: GenerationRequest) -> None:
     request = request.replace(source=Blank())
@@ -114,7 +114,7 @@ def spelt(name: str, request: GenerationRequest) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.text(max_size=30))
 def test_any_prompt_ends_in_an_exit_code(prompt: str) -> None:
     assert call("paint", "--dry-run", "--", prompt).code in (0, 3)
@@ -290,6 +290,7 @@ def press(_step: int) -> None:
 
 def test_ctrl_c_stops_within_a_step() -> None:
     steps: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
 
     def once(step: int) -> None:
         steps.append(step)
@@ -300,7 +301,7 @@ def test_ctrl_c_stops_within_a_step() -> None:
     assert "Stopping after this step." in done.err
     assert done.err.endswith("pinxit: Stopped.\n  Pictures that were finished are kept.\n")
     assert not Path("pictures").exists()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_second_ctrl_c_stops_at_once() -> None:

@@ -87,7 +87,7 @@ def test_a_size_below_the_alphabet_is_refused() -> None:
     assert caught.value.field == "size"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(alphabet="abc猫 '1\ud800", max_size=14), max_size=12))
 def test_merges_equal_the_textbooks(texts: list[str]) -> None:
     assert train_bpe(texts, 514 + 25)[1] == textbook(count_words(texts, "fast"), 25)

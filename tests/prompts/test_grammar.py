@@ -136,7 +136,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.one_of(
         st.lists(st.sampled_from(PIECES), max_size=60).map("".join),

@@ -126,7 +126,7 @@ def test_merge_equals_the_textbook_loop(openai: ClipTokenizer) -> None:
             symbols = joined
         return symbols
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.text(alphabet="aeinorst!", min_size=1, max_size=30))
     def check(word: str) -> None:
         symbols = [*word[:-1], word[-1] + "</w>"]
@@ -135,7 +135,7 @@ def test_merge_equals_the_textbook_loop(openai: ClipTokenizer) -> None:
     check()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(alphabet=st.characters(codec=None, exclude_categories=()), max_size=60), st.sampled_from(RULES))
 def test_any_text_has_ids(text: str, rule: Cleaning) -> None:
     tokenizer = SHARED[rule]

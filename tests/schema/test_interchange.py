@@ -153,7 +153,7 @@ def test_texts_beyond_the_limits_are_refused() -> None:
 def test_reading_takes_time_in_proportion_to_length(unit: str) -> None:
     start = time.perf_counter()
     parse_infotext(unit * (2**20 // len(unit)))
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 20
 
 
 def test_a_refiner_is_written_and_read() -> None:

@@ -108,7 +108,7 @@ def test_the_third_one_survives_a_change_of_the_metadata(tmp_path: Path) -> None
 
 
 @given(content=st.binary(max_size=300))
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_have_fingerprints(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "any"
     path.write_bytes(content)
@@ -354,5 +354,5 @@ def test_the_background_stops_in_the_middle_of_a_file(tmp_path: Path, monkeypatc
     started = time.monotonic()
     work.stop(wait=5)
     assert work.join(0)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
     assert cache.known(path) is None

@@ -138,7 +138,7 @@ def refused(path: Path, expected: str) -> BadModelFile:
     began = time.process_time()
     with pytest.raises(BadModelFile) as caught:
         read_header(path)
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 10
     assert expected in caught.value.message
     assert caught.value.message.startswith("evil.safetensors is not a usable model file: ")
     assert caught.value.hint
@@ -226,13 +226,13 @@ def test_padding_order_and_limits(tmp_path: Path) -> None:
         read_header(many, limits=Limits(tensors=299))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     read_or_refuse(tmp_path_factory, lambda path: path.write_bytes(data))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_flipped_and_cut_files_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

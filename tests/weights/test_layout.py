@@ -136,4 +136,7 @@ def test_writing_needs_exactly_one_networks_tensors() -> None:
 def test_squashed_places_lose_their_dots() -> None:
     place = Place(prefix="model_ema.diffusion_model", table=TABLE, squash=True)
     assert place.spell("out.2.weight") == "model_ema.diffusion_modelout2weight"
-    assert not place.view({"model_ema.diffusion_modelout2weight": (1,)}).shapes
+    view = place.view({"model_ema.diffusion_modelout2weight": (1,)})
+    assert view.has("out.2.weight")
+    assert view.shape_of("out.2.weight") == (1,)
+    assert not view.has("out.0")

@@ -83,6 +83,6 @@ COMMAND = Command(
     examples=(
         "pinxit models merge a.safetensors b.safetensors --out mixed.safetensors --ratio 0.4",
         "pinxit models merge a.safetensors b.safetensors --out mixed.safetensors --blocks grad-v,mid=0.5",
-        "pinxit models merge inpaint.safetensors b.safetensors base.safetensors --out c.safetensors --mode add-difference",
+        "pinxit models merge inpainting dreamy base --out dreamy-inpaint.safetensors --mode add-difference",
     ),
 )
