@@ -46,29 +46,34 @@ NEAR = 2e-5
 CATALOG = build_catalog()
 
 
-def wide(path: Path, model: str) -> Path:
-    """A random single file with the published widths of U-Net and text, and fewer levels and layers."""
+def published(path: Path, model: str, *, full: bool) -> Path:
+    """A random single file with the published widths of U-Net and text; with fewer levels and layers unless `full`."""
     first = model == "sd1"
+    levels = 4 if full else 3
+    blocks, layers = (2, 12 if first else 24) if full else (1, 2)
+    depth = (1, 1, 1, 0) if full else (1, 1, 1)
     unet = UNetConfig(
         in_channels=4,
         out_channels=4,
         model_channels=320,
-        channel_mult=(1, 2, 4),
-        num_res_blocks=(1, 1, 1),
-        transformer_depth=(1, 1, 1),
+        channel_mult=(1, 2, 4, 4)[:levels],
+        num_res_blocks=(blocks,) * levels,
+        transformer_depth=depth,
         transformer_depth_middle=1,
-        transformer_depth_output=(1, 1, 1),
+        transformer_depth_output=depth,
         context_dim=768 if first else 1024,
         num_heads=8 if first else None,
         head_width=None if first else 64,
         linear_projections=not first,
     )
     text = (
-        ClipTextConfig(layers=2)
+        ClipTextConfig(layers=layers)
         if first
-        else ClipTextConfig(width=1024, intermediate=4096, layers=2, heads=16, activation="gelu", projection=1024)
+        else ClipTextConfig(
+            width=1024, intermediate=4096, layers=layers, heads=16, activation="gelu", projection=1024, pad_id=0
+        )
     )
-    vae = VaeConfig(channels=64, channel_mult=(1, 1, 2, 2), num_res_blocks=1)
+    vae = VaeConfig() if full else VaeConfig(channels=64, channel_mult=(1, 1, 2, 2), num_res_blocks=1)
     networks = {"unet": UNet(unet), "vae": AutoencoderKL(vae), "text_encoder": ClipText(text)}
     states = {name: seeded(network, seed).state_dict() for seed, (name, network) in enumerate(networks.items())}
     save_model(states, SD1_FILE if first else SD2_FILE, path, dtype=torch.float16)
@@ -76,9 +81,9 @@ def wide(path: Path, model: str) -> Path:
 
 
 def folder_of(easels: Easels, model: str, target: Path) -> Path:
-    """The tiny or wide model as a diffusers folder in float32, with the vocabulary that other programs need."""
-    name = model.removeprefix("wide ")
-    source = easels.model(name) if name == model else wide(target.with_suffix(".safetensors"), name)
+    """A tiny, wide or full model as a diffusers folder in float32, with the vocabulary that other programs need."""
+    size, _, name = model.rpartition(" ")
+    source = published(target.with_suffix(".safetensors"), name, full=size == "full") if size else easels.model(name)
     convert(source, target, CATALOG, Wish(layout="diffusers", dtype="F32"))
     vocabulary = ClipTokenizer.openai().vocabulary
     (target / "tokenizer" / "vocab.json").write_text(json.dumps(dict(vocabulary.ids)), "utf-8")
@@ -144,6 +149,8 @@ def theirs(folder: Path, latent: Tensor | None, noise: Tensor, patch: pytest.Mon
         ("sd2", "v_prediction"),
         ("wide sd1", "epsilon"),
         ("wide sd2", "v_prediction"),
+        ("full sd1", "epsilon"),
+        ("full sd2", "v_prediction"),
     ],
 )
 def test_a_picture_equals_diffusers(
