@@ -18,7 +18,9 @@ import torch
 from pinxit.engine import stages
 from pinxit.engine.residency import Residency
 from pinxit.models.common.ldm_family import latent_size
-from tests.easel import Easel, Easels, easel_for
+from pinxit.plugins.manager import build_catalog
+from pinxit.studio.library import Library
+from tests.easel import Easel, Easels
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 
@@ -35,7 +37,9 @@ def folders() -> list[str]:
 def easel_of(easels: Easels, folder: str) -> tuple[Easel, Path]:
     if folder == "tiny":
         return easels("pinxit"), easels.model("pinxit")
-    return easel_for(BUILTIN.parent, "builtin"), BUILTIN
+    library = Library([], builtin=BUILTIN)
+    residency = Residency(dtype=torch.float32)
+    return Easel(library=library, catalog=build_catalog(), residency=residency, model="pinxit"), BUILTIN
 
 
 def theirs(folder: Path, prompt: str, noise: torch.Tensor, size: tuple[int, int], steps: int) -> np.ndarray[Any, Any]:
