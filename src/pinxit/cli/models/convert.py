@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pinxit.cli.commands import Command, OpenStudio
 from pinxit.cli.models.writing import (
     DTYPE,
@@ -13,11 +11,7 @@ from pinxit.cli.models.writing import (
     OUT,
     OVERWRITE,
     SHARDS,
-    catalog_of,
-    model_at,
-    tell,
-    tidy,
-    wish_of,
+    rewritten,
 )
 from pinxit.cli.parser import Arguments, Flag
 from pinxit.cli.running import RUN_FLAGS
@@ -28,11 +22,7 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
     """Write the model in another form; returns the exit code."""
     from pinxit.studio.convert import convert
 
-    destination = Path(arguments.operands["OUT"]).expanduser()
-    source = model_at(arguments.operands["IN"], open_studio)
-    with tidy():
-        done = convert(source, destination, catalog_of(open_studio), wish_of(arguments))
-    return tell(done, destination, terminal)
+    return rewritten(convert, arguments, terminal, open_studio)
 
 
 COMMAND = Command(

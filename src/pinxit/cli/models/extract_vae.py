@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pinxit.cli.commands import Command, OpenStudio
-from pinxit.cli.models.writing import DTYPE, IN, OUT, OVERWRITE, catalog_of, model_at, tell, tidy, wish_of
+from pinxit.cli.models.writing import DTYPE, IN, OUT, OVERWRITE, rewritten
 from pinxit.cli.parser import Arguments
 from pinxit.cli.running import RUN_FLAGS
 from pinxit.cli.terminal import Terminal
@@ -15,11 +13,7 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
     """Write the VAE; returns the exit code."""
     from pinxit.studio.convert import extract_vae
 
-    destination = Path(arguments.operands["OUT"]).expanduser()
-    source = model_at(arguments.operands["IN"], open_studio)
-    with tidy():
-        done = extract_vae(source, destination, catalog_of(open_studio), wish_of(arguments))
-    return tell(done, destination, terminal)
+    return rewritten(extract_vae, arguments, terminal, open_studio)
 
 
 COMMAND = Command(

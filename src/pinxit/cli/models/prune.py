@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pinxit.cli.commands import Command, OpenStudio
 from pinxit.cli.models.writing import (
     DTYPE,
@@ -12,11 +10,7 @@ from pinxit.cli.models.writing import (
     OUT,
     OVERWRITE,
     SHARDS,
-    catalog_of,
-    model_at,
-    tell,
-    tidy,
-    wish_of,
+    rewritten,
 )
 from pinxit.cli.parser import Arguments
 from pinxit.cli.running import RUN_FLAGS
@@ -27,11 +21,7 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
     """Write the smaller model; returns the exit code."""
     from pinxit.studio.convert import prune
 
-    destination = Path(arguments.operands["OUT"]).expanduser()
-    source = model_at(arguments.operands["IN"], open_studio)
-    with tidy():
-        done = prune(source, destination, catalog_of(open_studio), wish_of(arguments))
-    return tell(done, destination, terminal)
+    return rewritten(prune, arguments, terminal, open_studio)
 
 
 COMMAND = Command(

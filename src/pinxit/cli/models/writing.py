@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pinxit.cli.commands import OpenStudio
 from pinxit.cli.models.inspect import find
@@ -18,6 +18,12 @@ from pinxit.cli.terminal import Terminal
 if TYPE_CHECKING:
     from pinxit.engine.catalog import Catalog
     from pinxit.studio.convert import Converted, Wish
+
+    class Rewrite(Protocol):
+        """Makes one model of another."""
+
+        def __call__(self, source: Path, destination: Path, catalog: Catalog, wish: Wish, /) -> Converted: ...
+
 
 IN = Operand(name="IN", text="operand.model-in")
 OUT = Operand(name="OUT", text="operand.model-out")
@@ -54,6 +60,15 @@ def model_at(word: str, open_studio: OpenStudio) -> Path:
 def catalog_of(open_studio: OpenStudio) -> Catalog:
     """Everything that plugins registered."""
     return cast("Catalog", open_studio().catalog)
+
+
+def rewritten(make: Rewrite, arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> int:
+    """Make OUT of IN as the flags ask, and tell what was written; returns the exit code."""
+    destination = Path(arguments.operands["OUT"]).expanduser()
+    source = model_at(arguments.operands["IN"], open_studio)
+    with tidy():
+        done = make(source, destination, catalog_of(open_studio), wish_of(arguments))
+    return tell(done, destination, terminal)
 
 
 @contextmanager

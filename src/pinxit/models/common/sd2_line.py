@@ -7,14 +7,26 @@ from dataclasses import replace
 from typing import cast
 
 from pinxit.models.common.configs import ClipTextConfig
-from pinxit.models.common.layouts import CLIP_BARE, CLIP_HF, CLIP_OPEN
+from pinxit.models.common.layouts import (
+    CLIP_BARE,
+    CLIP_HF,
+    CLIP_OPEN,
+    FOLDER_DROPS,
+    SINGLE_DROPS,
+    UNET_AVERAGE,
+    UNET_FOLDER,
+    UNET_SINGLE,
+    VAE_FOLDER,
+    VAE_SINGLE,
+    text_folder,
+)
 from pinxit.models.common.ldm_family import LdmConfig, clip_tokenizer
 from pinxit.models.common.measured import clip_config
 from pinxit.models.contract import Networks, Words
 from pinxit.prompts.chunks import Tokenizer
 from pinxit.sampling.denoiser import Conditioning
 from pinxit.weights.identify import Match
-from pinxit.weights.layout import Place, ShapeFact, SizeFact
+from pinxit.weights.layout import Drop, Layout, Part, Place, ShapeFact, SizeFact
 
 HEAD_WIDTH = 64
 PAD_ID = 0
@@ -37,6 +49,35 @@ LEFT_OUT: Mapping[str, tuple[str, ...]] = {
     TEXT: (f"text_model.encoder.layers.{TEXT_LAYER}.*", "text_projection.weight")
 }
 """What a folder does without: nothing of it conditions the U-Net."""
+
+
+def line_layouts(family: str, facts: tuple[ShapeFact | SizeFact, ...], drop: Drop) -> tuple[Layout, Layout]:
+    """The single file and the folder of a family that has a U-Net, a VAE and OpenCLIP's text; `drop` is its own."""
+    single = Layout(
+        name=family,
+        family=family,
+        parts=(
+            Part(component="unet", places=UNET_SINGLE, required=True),
+            Part(component="vae", places=VAE_SINGLE),
+            Part(component=TEXT, places=TEXT_SINGLE),
+            Part(component="unet_average", places=UNET_AVERAGE, like="unet"),
+        ),
+        drops=(*SINGLE_DROPS, drop),
+        facts=facts,
+    )
+    folder = Layout(
+        name=f"{family}-diffusers",
+        family=family,
+        parts=(
+            Part(component="unet", places=UNET_FOLDER, required=True),
+            Part(component="vae", places=VAE_FOLDER),
+            Part(component=TEXT, places=text_folder()),
+        ),
+        drops=FOLDER_DROPS,
+        facts=facts,
+        folder=True,
+    )
+    return single, folder
 
 
 def text_config(match: Match) -> ClipTextConfig | None:
