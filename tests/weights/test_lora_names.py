@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pinxit.models.common.layouts import CLIP_HF, UNET_DIFFUSERS
+from pinxit.models.common.layouts import CLIP_HF
 from pinxit.models.common.transformer_layouts import MMDIT_DIFFUSERS
+from pinxit.models.common.unet_layouts import UNET_DIFFUSERS
 from pinxit.weights.layout import Op, Shape
 from pinxit.weights.lora_names import NAMINGS, SUFFIXES, Target, modules, read_modules, split_name, targets
 from tests.reference import golden_json

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pinxit.models.common.layouts import UNET_LDM, ldm_unet_sizes
+from pinxit.models.common.unet_layouts import UNET_LDM, ldm_unet_sizes
 from pinxit.weights.identify import identify
 from pinxit.weights.layout import SquashedView, View
 from tests.easel import Easels, easel_for

@@ -10,17 +10,9 @@ from torch import nn
 
 from pinxit.models.common.clip import ClipText
 from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
-from pinxit.models.common.layouts import (
-    CLIP_BARE,
-    CLIP_HF,
-    CLIP_OPEN,
-    UNET_DIFFUSERS,
-    UNET_LDM,
-    VAE_DIFFUSERS,
-    VAE_DIFFUSERS_OLD,
-    VAE_LDM,
-)
+from pinxit.models.common.layouts import CLIP_BARE, CLIP_HF, CLIP_OPEN, VAE_DIFFUSERS, VAE_DIFFUSERS_OLD, VAE_LDM
 from pinxit.models.common.ldm_unet import UNet
+from pinxit.models.common.unet_layouts import UNET_DIFFUSERS, UNET_LDM
 from pinxit.models.common.vae import AutoencoderKL
 from pinxit.weights.layout import Shape, Side, Table, View
 from tests.reference import golden_json

@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from pinxit.models.common.configs import UNetConfig
 from pinxit.models.common.cost import unet_cost
 from pinxit.models.common.diffusers_json import unet_json
-from pinxit.models.common.layouts import UNET_DIFFUSERS, UNET_LDM
 from pinxit.models.common.ldm_unet import UNet
 from pinxit.models.common.measured import unet_config
+from pinxit.models.common.unet_layouts import UNET_DIFFUSERS, UNET_LDM
 from pinxit.models.sd1.layout import LAYOUTS as SD1
 from pinxit.models.sdxl.layout import LAYOUTS
 from pinxit.weights.identify import identify

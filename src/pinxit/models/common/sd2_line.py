@@ -13,15 +13,13 @@ from pinxit.models.common.layouts import (
     CLIP_OPEN,
     FOLDER_DROPS,
     SINGLE_DROPS,
-    UNET_AVERAGE,
-    UNET_FOLDER,
-    UNET_SINGLE,
     VAE_FOLDER,
     VAE_SINGLE,
     text_folder,
 )
 from pinxit.models.common.ldm_family import LdmConfig, clip_tokenizer
 from pinxit.models.common.measured import clip_config
+from pinxit.models.common.unet_layouts import UNET_AVERAGE, UNET_FOLDER, UNET_SINGLE
 from pinxit.models.contract import Networks, Words
 from pinxit.prompts.chunks import Tokenizer
 from pinxit.sampling.denoiser import Conditioning

@@ -6,7 +6,7 @@ convolution for each of the U-Net's skips (`zeros`) and for its middle.
 
 from __future__ import annotations
 
-from pinxit.models.common.layouts import UNET_ROWS, Extra, Middle, ldm_unet_sizes, unet_sizes
+from pinxit.models.common.unet_layouts import UNET_ROWS, Extra, Middle, ldm_unet_sizes, unet_sizes
 from pinxit.weights.formula import Scope
 from pinxit.weights.layout import Drop, Layout, Part, Place, Row, Table, View
 

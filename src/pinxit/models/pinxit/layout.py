@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pinxit.models.common.layouts import CLIP_HF, UNET_FOLDER, UNET_SINGLE, VAE_FOLDER, VAE_SINGLE, text_folder
+from pinxit.models.common.layouts import CLIP_HF, VAE_FOLDER, VAE_SINGLE, text_folder
+from pinxit.models.common.unet_layouts import UNET_FOLDER, UNET_SINGLE
 from pinxit.models.common.widths import OWN_TEXT_WIDTHS
 from pinxit.weights.layout import Layout, Part, Place, SizeFact
 

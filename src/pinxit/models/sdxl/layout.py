@@ -8,13 +8,11 @@ from pinxit.models.common.layouts import (
     CLIP_OPEN,
     FOLDER_DROPS,
     SINGLE_DROPS,
-    UNET_AVERAGE,
-    UNET_FOLDER,
-    UNET_SINGLE,
     VAE_FOLDER,
     VAE_SINGLE,
     text_folder,
 )
+from pinxit.models.common.unet_layouts import UNET_AVERAGE, UNET_FOLDER, UNET_SINGLE
 from pinxit.models.common.widths import OWN_TEXT_WIDTHS
 from pinxit.weights.layout import Drop, Layout, Part, Place, ShapeFact, SizeFact
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pinxit.models.common.layouts import (
-    FOLDER_DROPS,
-    SINGLE_DROPS,
+from pinxit.models.common.layouts import FOLDER_DROPS, SINGLE_DROPS, VAE_FOLDER, VAE_SINGLE, text_folder
+from pinxit.models.common.sd2_line import LATENT_OUT, LINEAR, NO_CLASSES, TEXT_SINGLE
+from pinxit.models.common.unet_layouts import (
     UNET_AVERAGE,
     UNET_DIFFUSERS,
     UNET_FOLDER,
     UNET_LDM,
     UNET_SINGLE,
-    VAE_FOLDER,
-    VAE_SINGLE,
     ldm_unet_sizes,
-    text_folder,
 )
-from pinxit.models.common.sd2_line import LATENT_OUT, LINEAR, NO_CLASSES, TEXT_SINGLE
 from pinxit.models.common.vision import VISION_OPEN, vision_folder
 from pinxit.weights.formula import Scope
 from pinxit.weights.layout import WHOLE, Drop, Layout, Leaf, Part, Place, Row, ShapeFact, SizeFact, Table, View
