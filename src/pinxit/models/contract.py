@@ -10,6 +10,7 @@ from pinxit.prompts.chunks import Chunk, Emphasis, Tokenizer
 from pinxit.sampling.denoiser import Conditioning, Network
 from pinxit.sampling.dialect import EmptyNegative
 from pinxit.sampling.process import NoiseProcess
+from pinxit.sampling.shortcuts import CacheKind, Caching, Merging
 from pinxit.weights.identify import Match
 from pinxit.weights.layout import Layout
 
@@ -59,6 +60,21 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shorter:
+    """What the denoising network can leave out (see `sampling.shortcuts`).
+
+    `branches` is how many branches a cache in a U-Net can choose from, `merges` whether there are tokens to merge.
+    `flops` gives the operations of one call for a picture of (width, height), with what is merged in it, that reuses
+    what a cache holds, or is whole for None.
+    """
+
+    caches: tuple[CacheKind, ...]
+    branches: int
+    merges: bool
+    flops: Callable[[int, int, Caching | None, Merging | None], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Everything the engine plans with. `evidence` says in words how the prediction type is known.
 
@@ -80,6 +96,8 @@ class Facts:
     """Whether the network is told the guidance, and called once for it instead of twice."""
     notes: tuple[str, ...] = ()
     """What people should know about this checkpoint, a sentence each."""
+    shorter: Shorter | None = None
+    """What its calls can leave out, where the request asks for it; None where they cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

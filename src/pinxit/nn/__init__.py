@@ -2,7 +2,8 @@
 
 from pinxit.nn.attention import attention
 from pinxit.nn.embed import sinusoidal
-from pinxit.nn.layers import GEGLU, Conv2d, Embedding, GroupNorm, LayerNorm, Linear, RMSNorm, enlarge
+from pinxit.nn.layers import GEGLU, Conv2d, Embedding, LayerNorm, Linear, RMSNorm, enlarge
+from pinxit.nn.norm import GroupNorm, normed_conv, residual_conv
 
 __all__ = [
     "GEGLU",
@@ -14,5 +15,7 @@ __all__ = [
     "RMSNorm",
     "attention",
     "enlarge",
+    "normed_conv",
+    "residual_conv",
     "sinusoidal",
 ]

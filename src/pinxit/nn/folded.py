@@ -7,29 +7,45 @@ at i, i, i+1. So each of the four kinds of output pixels is a convolution of the
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pinxit.nn.packed import PackedWeight, Source, source_of
+from pinxit.nn.packed import PackedWeight, Shape, Source, source_of
+from pinxit.nn.stripes import stripes
 
 KINDS = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Row and column of an output pixel among the four that come of one pixel."""
+AT_ONCE = 64
+"""So many output channels are folded at a time."""
+
+
+class Slot(Protocol):
+    """What holds a layer's weight and computes with it."""
+
+    def conv2d(self, x: Tensor, layer: nn.Conv2d, padding: Shape | None = None) -> Tensor | None: ...
+
+
+Make: TypeAlias = Callable[[nn.Conv2d], tuple[nn.Conv2d, Slot]]
+"""Folds a layer: the 2x2 convolution, and what computes it."""
 
 
 class _Kept(NamedTuple):
     source: Source
     conv: nn.Conv2d
-    packed: PackedWeight
+    slot: Slot
 
 
 class FoldedWeight:
     """One layer's folded weight: made at the first call, made anew when the plain weight changes."""
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_kept", "_make")
 
-    def __init__(self) -> None:
+    def __init__(self, make: Make | None = None) -> None:
+        self._make = make or _packed
         self._kept: _Kept | None = None
 
     def forget(self) -> None:
@@ -46,14 +62,18 @@ class FoldedWeight:
         """What `layer` makes of `x` [B,C,H,W] after every pixel has become four. `folds` says for which layers."""
         source, kept = source_of(layer.weight), self._kept
         if kept is None or kept.source != source:
-            kept = _Kept(source, folded(layer), PackedWeight(alone=True))
+            kept = _Kept(source, *self._make(layer))
             self._kept = kept
-        found = kept.packed.conv2d(x, kept.conv)
-        parts = (kept.conv(x) if found is None else found).chunk(len(KINDS), dim=1)
         (batch, _, height, width), channels = x.shape, layer.out_channels
         out = torch.empty((batch, channels, 2 * height, 2 * width), dtype=x.dtype, memory_format=torch.channels_last)
-        for part, (row, column) in zip(parts, KINDS, strict=True):
-            out[:, :, row::2, column::2] = part[:, :, row : row + height, column : column + width]
+        for image, into in zip(x.split(1), out.split(1), strict=True):
+            for top, end, rows in stripes(image, _copied, channels=len(KINDS) * channels):
+                found = kept.slot.conv2d(rows, kept.conv, (0, 1))
+                if found is None:
+                    found = F.conv2d(rows, kept.conv.weight, kept.conv.bias, padding=(0, 1))
+                doubled = into[:, :, 2 * top : 2 * end]
+                for part, (row, column) in zip(found.chunk(len(KINDS), dim=1), KINDS, strict=True):
+                    doubled[:, :, row::2, column::2] = part[:, :, row : row + end - top, column : column + width]
         return out
 
 
@@ -66,18 +86,29 @@ def folds(layer: nn.Conv2d) -> bool:
 def folded(layer: nn.Conv2d) -> nn.Conv2d:
     """A 2x2 convolution whose output, one row and column too large, holds the four kinds one after the other.
 
-    Weights are added in float32 and rounded once.
+    Weights are added in float32 and rounded once, a few at a time, so that memory holds little beside them.
     """
-    rows = layer.weight.detach().float()
-    kinds: list[Tensor] = []
-    for row, column in KINDS:
-        kinds.append(_pairs(_pairs(rows, row, axis=2), column, axis=3))
+    plain, count = layer.weight.detach(), layer.out_channels
+    weight = plain.new_empty((len(KINDS) * count, layer.in_channels, 2, 2))
+    for first in range(0, count, AT_ONCE):
+        rows = plain[first : first + AT_ONCE].float()
+        for place, (row, column) in enumerate(KINDS):
+            start = place * count + first
+            weight[start : start + len(rows)] = _pairs(_pairs(rows, row, axis=2), column, axis=3)
     with torch.device("meta"):
-        conv = nn.Conv2d(layer.in_channels, len(KINDS) * layer.out_channels, 2, padding=1)
-    conv.weight = nn.Parameter(torch.cat(kinds).to(layer.weight.dtype), requires_grad=False)
+        conv = nn.Conv2d(layer.in_channels, len(KINDS) * count, 2, padding=1)
+    conv.weight = nn.Parameter(weight, requires_grad=False)
     bias = None if layer.bias is None else layer.bias.detach().repeat(len(KINDS))
     conv.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
     return conv
+
+
+def _packed(layer: nn.Conv2d) -> tuple[nn.Conv2d, Slot]:
+    return folded(layer), PackedWeight(alone=True)
+
+
+def _copied(rows: Tensor, into: Tensor) -> None:
+    into.copy_(rows)
 
 
 def _pairs(weight: Tensor, odd: int, axis: int) -> Tensor:

@@ -6,6 +6,7 @@ Convolutions and linear layers hold a packed copy of their weight where `pinxit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -13,7 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pinxit.nn.folded import FoldedWeight
-from pinxit.nn.packed import PackedWeight
+from pinxit.nn.int8 import Int8Weight
+from pinxit.nn.kernels.fused import FusedKernels
+from pinxit.nn.memo import Memo
+from pinxit.nn.packed import PackedWeight, Source, source_of
 
 LayerNorm = nn.LayerNorm
 RMSNorm = nn.RMSNorm
@@ -22,7 +26,7 @@ RMSNorm = nn.RMSNorm
 class _Packable(nn.Module):
     """What packed layers share: whoever loads, moves, copies or saves them finds the plain weight in its place."""
 
-    packed: PackedWeight | None = None
+    packed: PackedWeight | Int8Weight | None = None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         unpack(self)
@@ -54,9 +58,23 @@ class Conv2d(_Packable, nn.Conv2d):
             self.packed.give_back(self)
         return super().forward(input)
 
+    def between(self, rows: Tensor) -> Tensor:
+        """Convolve rows that bring their neighbours above and below: padded on the left and right only.
+
+        For a 3x3 convolution that looks one pixel around: [B,C,H+2,W] -> [B,out,H,W].
+        """
+        if self.packed is not None:
+            found = self.packed.conv2d(rows, self, (0, 1))
+            if found is not None:
+                return found
+            self.packed.give_back(self)
+        return F.conv2d(rows, self.weight, self.bias, padding=(0, 1))
+
 
 class Linear(_Packable, nn.Linear):
     """A linear map of the last axis. [..., C] -> [..., out]."""
+
+    memo: Memo | None = None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch's name for it
         if self.packed is not None:
@@ -65,6 +83,23 @@ class Linear(_Packable, nn.Linear):
                 return found
             self.packed.give_back(self)
         return super().forward(input)
+
+    def once(self, x: Tensor) -> Tensor:
+        """The map of `x`, cast to the layer's dtype, that is computed at its first call and kept while `x` lives.
+
+        For what comes again in every step, such as a prompt. Neither `x` nor the result may be changed in place.
+        """
+        if x.device.type != "cpu" or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+            return self(x.to(self.weight.dtype))
+        if self.memo is None:
+            self.memo = Memo()
+        stamp = partial(_stamp, x, self)
+        return self.memo.of(x, stamp, lambda: self(x.to(self.weight.dtype)))
+
+
+def _stamp(x: Tensor, layer: Linear) -> tuple[Source, ...]:
+    """What a result depends on, as far as torch counts changes in place."""
+    return source_of(x), source_of(layer.weight)
 
 
 def unpack(network: nn.Module) -> None:
@@ -77,23 +112,18 @@ def unpack(network: nn.Module) -> None:
             module.packed.give_back(module)
             if isinstance(module, Conv2d) and module.folded is not None:
                 module.folded.forget()
+        if isinstance(module, Linear) and module.memo is not None:
+            module.memo.forget()
 
 
 def enlarge(x: Tensor, size: Sequence[int], conv: Conv2d) -> Tensor:
     """Enlarge `x` [B,C,H,W] to `size` by nearest neighbour, then convolve; doubling is folded into packed weights."""
     doubles = tuple(size) == (2 * x.shape[2], 2 * x.shape[3])
     if doubles and conv.folded is not None and conv.packed is not None and conv.packed.applies(x, conv):
-        if conv.weight.numel() == 0:
+        if conv.weight.numel() == 0 and isinstance(conv.packed, PackedWeight):
             unpack(conv)
         return conv.folded.doubled(x, conv)
     return conv(F.interpolate(x, size=list(size), mode="nearest"))
-
-
-class GroupNorm(nn.GroupNorm):
-    """Group normalisation (Wu & He 2018), with the 32 groups of most Stable Diffusion networks."""
-
-    def __init__(self, channels: int, *, groups: int = 32, eps: float = 1e-5) -> None:
-        super().__init__(groups, channels, eps=eps)
 
 
 class Embedding(nn.Embedding):
@@ -108,10 +138,15 @@ class Embedding(nn.Embedding):
 class GEGLU(nn.Module):
     """Gated feed-forward input, `a * gelu(b)` of a projection's halves (Shazeer 2020). [..., C] -> [..., inner]."""
 
+    fused: FusedKernels | None = None
+
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
         self.proj = Linear(width, 2 * inner)
 
     def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.proj(x).chunk(2, dim=-1)
+        both = self.proj(x)
+        if self.fused is not None and self.fused.applies(both) and both.is_contiguous():
+            return self.fused.geglu(both)
+        value, gate = both.chunk(2, dim=-1)
         return value * F.gelu(gate)

@@ -66,17 +66,20 @@ class PackedWeight:
         plain = not isinstance(layer.padding, str) and layer.padding_mode == "zeros"
         return x.ndim == 4 and plain and _applies(x, layer)
 
-    def conv2d(self, x: Tensor, layer: nn.Conv2d) -> Tensor | None:
-        """The convolution of `x` [B,C,H,W], or None where the packed one does not apply."""
+    def conv2d(self, x: Tensor, layer: nn.Conv2d, padding: Shape | None = None) -> Tensor | None:
+        """The convolution of `x` [B,C,H,W], or None where the packed one does not apply.
+
+        `padding` stands for the layer's own, one for all calls of a layer.
+        """
         if isinstance(layer.padding, str) or not self.applies(x, layer):
             return None
-        padding, stride, dilation = list(layer.padding), list(layer.stride), list(layer.dilation)
+        sides, stride, dilation = list(padding or layer.padding), list(layer.stride), list(layer.dilation)
         shape = tuple(x.shape)
 
         def pack(weight: Tensor) -> Tensor:
-            return _ops._reorder_convolution_weight(weight, padding, stride, dilation, layer.groups, list(shape))
+            return _ops._reorder_convolution_weight(weight, sides, stride, dilation, layer.groups, list(shape))
 
-        settings = (padding, stride, dilation, layer.groups, "none", [], "")
+        settings = (sides, stride, dilation, layer.groups, "none", [], "")
         return _ops._convolution_pointwise(x, self._weight(layer, shape, pack), layer.bias, *settings)
 
     def linear(self, x: Tensor, layer: nn.Linear) -> Tensor | None:

@@ -9,18 +9,30 @@ from torch import nn
 
 from pinxit.nn.folded import FoldedWeight, folds
 from pinxit.nn.kernels.attention import CURRENT, AttentionKernel
-from pinxit.nn.layers import Conv2d, Linear, unpack
+from pinxit.nn.kernels.fused import FusedKernels
+from pinxit.nn.layers import GEGLU, Conv2d, Linear, unpack
+from pinxit.nn.norm import GroupNorm
 from pinxit.nn.packed import PackedWeight
+from pinxit.nn.rounded import Int8
 
 Tokens = tuple[Token[AttentionKernel | None], ...]
 _ENTERED: ContextVar[Tokens] = ContextVar("networks that are computing", default=())
 
 
-def accelerate(network: nn.Module, *, pack: bool = False, kernel: AttentionKernel | None = None) -> nn.Module:
-    """Have `network` hold its weights packed, and attend with `kernel` while its `forward` runs. Returns the network.
+def accelerate(
+    network: nn.Module,
+    *,
+    pack: bool = False,
+    kernel: AttentionKernel | None = None,
+    fused: FusedKernels | None = None,
+    int8: Int8 | None = None,
+) -> nn.Module:
+    """Have `network` hold its weights packed, attend with `kernel` while its `forward` runs, and normalise and gate
+    with `fused`. Returns the network.
 
-    Its state_dict stays as it is; `pinxit.nn.layers.unpack` makes its parameters so. Both act without gradients on the
-    CPU only.
+    Its state_dict stays as it is; `pinxit.nn.layers.unpack` makes its parameters so. All act without gradients on the
+    CPU only. With `int8`, made for this network, most of its layers compute in 8 bits: that is no longer exact, and
+    their plain weights are gone.
     """
     unpack(network)
     for module in network.modules():
@@ -28,6 +40,10 @@ def accelerate(network: nn.Module, *, pack: bool = False, kernel: AttentionKerne
             module.packed = PackedWeight(alone=True) if pack else None
         if isinstance(module, Conv2d):
             module.folded = FoldedWeight() if pack and folds(module) else None
+        if isinstance(module, GroupNorm | GEGLU):
+            module.fused = fused
+    if int8 is not None:
+        int8.settle()
     if kernel is not None:
         _put_in_force(network, kernel)
     return network

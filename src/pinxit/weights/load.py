@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,19 +46,23 @@ def load_into(
     check_finite: bool = False,
     channels_last: bool = False,
     keep_narrow: tuple[str, ...] = (),
+    patch: Callable[[str, Tensor], Tensor] | None = None,
+    take: Callable[[str, Tensor], bool] | None = None,
 ) -> LoadReport:
     """Give `network` the weights of the part `component`.
 
     Tensors are read one by one, and converted where `dtype` says so; 8-bit floats become float16 where it does not.
     With `channels_last` those of four axes are put into that order; those whose names end with one of `keep_narrow`
-    stay in 16 bits where the file has them so. Each is done before the next is read, so that only
-    one is in memory twice. Every shape is compared with the network's. Raises BadModelFile for a wrong shape, a type
-    that is no float, a file that changed, and, when `strict`, for anything missing or unexpected; NumericError for NaN
-    or infinity when `check_finite`.
+    stay in 16 bits where the file has them so. `patch` may change each of them, by our name, before it is rounded.
+    What `take` then answers True to is its own affair, and the network gets no value for it here.
+    Each is done before the next is read, so that only one is in memory twice. Every shape is compared with the
+    network's. Raises BadModelFile for a wrong shape, a type that is no float, a file that changed, and, when `strict`,
+    for anything missing or unexpected; NumericError for NaN or infinity when `check_finite`.
     """
     part = match.part(component)
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     state: dict[str, Tensor] = {}
+    taken: set[str] = set()
     homeless: list[str] = []
     bad: list[str] = []
     for name, source, tensor in _tensors(match.header, part):
@@ -66,6 +70,10 @@ def load_into(
             homeless.append(source)
             continue
         _check(name, source, tensor, wanted[name])
+        tensor = tensor if patch is None else patch(name, tensor)
+        if take is not None and take(name, tensor):
+            taken.add(name)
+            continue
         narrow = name.endswith(keep_narrow) and tensor.dtype in NARROW if keep_narrow else False
         tensor = _widened(tensor) if dtype is None or narrow else tensor.to(dtype)
         if channels_last and tensor.ndim == 4:
@@ -81,8 +89,8 @@ def load_into(
     network.load_state_dict(state, strict=False, assign=True)
     below = tuple(name for name in match.unexpected if name.startswith(part.place.prefix))
     report = LoadReport(
-        loaded=len(state),
-        missing=tuple(name for name in wanted if name not in state),
+        loaded=len(state) + len(taken),
+        missing=tuple(name for name in wanted if name not in state and name not in taken),
         unexpected=(*dict.fromkeys(homeless), *below),
         dropped={name: why for name, why in match.dropped.items() if name.startswith(part.place.prefix)},
     )
@@ -95,6 +103,18 @@ def read_component(match: Match, component: str) -> Iterator[tuple[str, Tensor]]
     """Every tensor of the part `component` under our names, read when its turn comes."""
     for name, _, tensor in _tensors(match.header, match.part(component)):
         yield name, tensor
+
+
+def read_tensors(header: Header, names: Iterable[str]) -> dict[str, Tensor]:
+    """These tensors of one file, by its own names, in memory of their own. Raises BadModelFile."""
+    if not unchanged(header):
+        raise BadModelFile(f"{header.path.name} changed since it was looked at.", hint="Load it again.")
+    try:
+        with ExitStack() as stack:
+            files = {path: stack.enter_context(path.open("rb", buffering=0)) for path in header.sizes}
+            return {name: _read(files[header.tensors[name].path], header.tensors[name]) for name in names}
+    except OSError as error:
+        raise BadModelFile(f"{header.path.name} cannot be read: {error}.", hint="Download it again.") from error
 
 
 def _tensors(header: Header, part: PartMatch) -> Iterator[tuple[str, str, Tensor]]:

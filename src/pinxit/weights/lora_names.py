@@ -219,11 +219,15 @@ def split_name(name: str) -> tuple[str, str, str] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
-    """One layer's change in a file: how it is computed, and its tensors' names by their role."""
+    """One layer's change in a file: how it is computed, and its tensors' names by their role.
+
+    `algorithm` is what such a change is known as; `parts` are all algorithms that its tensors belong to.
+    """
 
     name: str
     algorithm: str
     tensors: Mapping[str, str]
+    parts: frozenset[str] = frozenset()
 
 
 def read_modules(names: Iterable[str]) -> tuple[dict[str, Module], tuple[str, ...]]:
@@ -250,7 +254,7 @@ def read_modules(names: Iterable[str]) -> tuple[dict[str, Module], tuple[str, ..
         kinds = algorithms[module]
         if kinds:
             algorithm = "dora" if "dora" in kinds else min(kinds)
-            found[module] = Module(name=module, algorithm=algorithm, tensors=tensors)
+            found[module] = Module(name=module, algorithm=algorithm, tensors=tensors, parts=frozenset(kinds))
         else:
             strangers += tensors.values()
     return found, tuple(strangers)

@@ -80,6 +80,7 @@ def test_its_algorithm_and_family_are_told_by_its_tensors(
         ({"modelspec.architecture": "stable-diffusion-v1/lora"}, ("sd1",)),
         ({"modelspec.architecture": "stable-diffusion-xl-v1-refiner/lora"}, ("refiner",)),
         ({"modelspec.architecture": "stable-diffusion-3-medium/lora"}, ("sd3",)),
+        ({"pinxit.family": "pinxit", "ss_base_model_version": "sd_v1"}, ("pinxit",)),
         ({"modelspec.architecture": "something else"}, ()),
         ({}, ()),
     ],

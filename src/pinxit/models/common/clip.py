@@ -117,6 +117,7 @@ class ClipText(nn.Module):
 
     def forward(self, ids: Tensor) -> TextStates:
         """Encode token numbers [B,S], S at most `positions`; each row must hold an end-of-text token."""
+        ids = ids.to(self.text_model.embeddings.token_embedding.weight.device)
         h = self.text_model.embeddings(ids)
         hidden = [h]
         for layer in self.text_model.encoder.layers:

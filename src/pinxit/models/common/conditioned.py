@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pinxit.models.common.ldm_family import LdmConfig, beside, told_guidance
 from pinxit.sampling.denoiser import Conditioning, Network
+from pinxit.sampling.shortcuts import Shortcut
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,7 +20,7 @@ def conditioned_network(config: LdmConfig, unet: nn.Module) -> Network:
     zeros where it is not given, as a part of unCLIP's training had it. Calls raise ValueError for what is missing.
     """
 
-    def network(x: Tensor, t: float, conditioning: Conditioning, /) -> Tensor:
+    def network(x: Tensor, t: float, conditioning: Conditioning, shortcut: Shortcut | None = None, /) -> Tensor:
         import torch
 
         if conditioning.tokens is None:
@@ -28,7 +29,8 @@ def conditioned_network(config: LdmConfig, unet: nn.Module) -> Network:
         times = torch.full((batch,), t, device=x.device)
         tokens = conditioning.tokens.to(x.device).expand(batch, -1, -1)
         told = told_guidance(x, conditioning, config.unet)
-        return unet(x, times, tokens, _vector(config, x, conditioning), **told).float()
+        vector = _vector(config, x, conditioning)
+        return unet(x, times, tokens, vector, **told, shortcut=shortcut).float()
 
     return network
 

@@ -37,6 +37,21 @@ class UNetConfig:
     middle_blocks: int = 2
     guidance_dim: int | None = None
 
+    @property
+    def branches(self) -> int:
+        """How many blocks there are on the way down, and on the way up."""
+        return len(self.channel_mult) + sum(self.num_res_blocks)
+
+    @property
+    def self_attending(self) -> tuple[int, ...]:
+        """The levels at which positions attend to each other, the largest size first."""
+        crossed = self.disable_self_attention or (False,) * len(self.channel_mult)
+        return tuple(
+            level
+            for level, cross_only in enumerate(crossed)
+            if not cross_only and any((*self.depths(level), *self.output_depths(level)))
+        )
+
     def depths(self, level: int) -> tuple[int, ...]:
         """Transformer layers after each residual block of a level, on the way down."""
         return _each(self.transformer_depth[level], self.num_res_blocks[level])

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
-from pinxit.models.common.cost import unet_cost, vae_cost
+from pinxit.models.common.cost import unet_cost, unet_flops, vae_cost
 from pinxit.models.common.distilled import Distilled
 from pinxit.models.common.prediction import Prediction
-from pinxit.models.contract import Cost, Defaults, Facts, LatentSpec, Micro
+from pinxit.models.contract import Cost, Defaults, Facts, LatentSpec, Micro, Shorter
 from pinxit.prompts.tokenizer import ClipTokenizer, Padding
 from pinxit.sampling.denoiser import Conditioning, Network
 from pinxit.sampling.process import NoiseProcess
+from pinxit.sampling.shortcuts import Caching, Merging, Shortcut
 from pinxit.sampling.tables import standard_levels, zero_terminal_levels
 from pinxit.sampling.targets import process_for
 from pinxit.schema.errors import ModelError
@@ -66,6 +67,9 @@ def facts_of(
     def decode(width: int, height: int) -> Cost:
         return vae_cost(config.vae or VaeConfig(), *latent_size(width, height, latent.downscale))
 
+    def flops(width: int, height: int, caching: Caching | None, merging: Merging | None) -> float:
+        return unet_flops(config.unet, *latent_size(width, height, latent.downscale), caching, merging)
+
     return Facts(
         process=process_of(config.prediction),
         latent=latent,
@@ -79,6 +83,12 @@ def facts_of(
         can_paint=can_paint,
         tells_guidance=config.unet.guidance_dim is not None,
         notes=() if distilled is None else (distilled.note,),
+        shorter=Shorter(
+            caches=("deep", "block"),
+            branches=config.unet.branches,
+            merges=bool(config.unet.self_attending),
+            flops=flops,
+        ),
     )
 
 
@@ -123,7 +133,10 @@ def _common(x: Tensor, t: float, conditioning: Conditioning) -> tuple[Tensor, Te
     if conditioning.tokens is None:
         raise ValueError("a U-Net needs token vectors")
     batch = x.shape[0]
-    return torch.full((batch,), t, device=x.device), conditioning.tokens.to(x.device).expand(batch, -1, -1)
+    tokens = conditioning.tokens.to(x.device)
+    if tokens.shape[0] != batch:  # the same tensor in every step is known to the layers that read it
+        tokens = tokens.expand(batch, -1, -1)
+    return torch.full((batch,), t, device=x.device), tokens
 
 
 def size_ids(micro: Micro) -> tuple[float, ...]:
@@ -155,16 +168,18 @@ def told_guidance(x: Tensor, conditioning: Conditioning, config: UNetConfig) -> 
 def sized_network(config: UNetConfig, unet: nn.Module, *, size_width: int) -> Network:
     """A U-Net that is also told the pooled text and several sizes, each embedded `size_width` wide (SDXL)."""
 
-    def network(x: Tensor, t: float, conditioning: Conditioning, /) -> Tensor:
+    def network(x: Tensor, t: float, conditioning: Conditioning, shortcut: Shortcut | None = None, /) -> Tensor:
         import torch
 
         from pinxit.nn import sinusoidal
 
         if conditioning.pooled is None:
             raise ValueError("this U-Net needs the pooled text")
-        sizes = sinusoidal(torch.tensor([conditioning.time_ids], device=x.device), size_width).flatten(1)
+        sizes = sinusoidal(torch.tensor([conditioning.time_ids]).to(x.device), size_width).flatten(1)
         y = torch.cat([conditioning.pooled.to(x.device), sizes], dim=1).expand(x.shape[0], -1)
         told = told_guidance(x, conditioning, config)
-        return unet(beside(x, conditioning, config.in_channels), *_common(x, t, conditioning), y, **told).float()
+        return unet(
+            beside(x, conditioning, config.in_channels), *_common(x, t, conditioning), y, **told, shortcut=shortcut
+        ).float()
 
     return network

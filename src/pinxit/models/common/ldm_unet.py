@@ -16,7 +16,8 @@ Module names are those of the reference repositories, so a single-file checkpoin
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Protocol, cast
 
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from pinxit.models.common.configs import UNetConfig
 from pinxit.models.common.transformer import SpatialTransformer
 from pinxit.nn import Conv2d, Embedding, GroupNorm, Linear, enlarge, sinusoidal
+from pinxit.sampling.shortcuts import Merging, Shortcut
 
 
 class ResBlock(nn.Module):
@@ -41,8 +43,10 @@ class ResBlock(nn.Module):
         self.skip_connection = nn.Identity() if channels == out_channels else Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        h = self.in_layers(x) + self.emb_layers(emb)[:, :, None, None]
-        return self.skip_connection(x) + self.out_layers(h)
+        norm, _, conv = cast("tuple[GroupNorm, nn.Module, Conv2d]", self.in_layers)
+        h = conv(norm.silu(x)) + self.emb_layers(emb)[:, :, None, None]
+        norm, _, dropout, conv = cast("tuple[GroupNorm, nn.Module, nn.Module, Conv2d]", self.out_layers)
+        return self.skip_connection(x) + conv(dropout(norm.silu(h)))
 
 
 class Downsample(nn.Module):
@@ -72,6 +76,8 @@ class UNet(nn.Module):
 
     The input height and width may be any positive size: odd ones are enlarged back to the skip's size.
     """
+
+    exact_parts = ("time_embed", "label_emb", "emb_layers", "skip_connection", "input_blocks.0", "out")
 
     def __init__(self, config: UNetConfig, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -105,25 +111,71 @@ class UNet(nn.Module):
         self.output_blocks = nn.ModuleList(blocks)
 
     def forward(
-        self, x: Tensor, t: Tensor, context: Tensor, y: Tensor | None = None, *, guidance: Tensor | None = None
+        self,
+        x: Tensor,
+        t: Tensor,
+        context: Tensor,
+        y: Tensor | None = None,
+        *,
+        guidance: Tensor | None = None,
+        shortcut: Shortcut | None = None,
     ) -> Tensor:
         """Predict from `x` [B,Cin,H,W], timesteps `t` [B] (fractions allowed), text `context` [B,S,context_dim].
 
         `y` is the added embedding's input, [B,adm_in_channels], or class numbers [B], where the model has one.
-        `guidance` is the scale [B] that a distilled model is told; 1 where it is left out.
+        `guidance` is the scale [B] that a distilled model is told; 1 where it is left out. A `shortcut` may have a
+        memory, in which everything within the outermost blocks stays for later calls, and merge tokens.
         """
         dtype = cast(Conv2d, self.out[2]).weight.dtype
-        x, context = x.to(dtype), context.to(dtype)
-        emb = embedding(self, self.config, t, y, guidance)
-        h, skips = x, []
-        for block in self.input_blocks:
-            h = run(block, h, emb, context)
-            skips.append(h)
-        h = run(self.middle_block, h, emb, context)
-        for block in self.output_blocks:
-            h = torch.cat([h, skips.pop()], dim=1)
-            h = run(block, h, emb, context, size=skips[-1].shape[-2:] if skips else None)
-        return self.out(h)
+        memory, merging = (None, None) if shortcut is None else (shortcut.memory, shortcut.merging)
+        ratios = merged_sizes(self.config, x.shape[-2:], merging)
+        walk = Walk(emb=embedding(self, self.config, t, y, guidance), context=context, ratios=ratios)
+        outer = 0 if memory is None else memory.caching.branch + 1
+        inner = len(self.output_blocks) - outer
+        down, up = list(self.input_blocks), list(self.output_blocks)
+        h = walk.down(down[:outer], x.to(dtype))
+
+        def inside() -> Tensor:
+            return walk.up(up[:inner], walk.through(self.middle_block, walk.down(down[outer:], h)))
+
+        deep = inside() if memory is None else memory.rest(walk.added, inside)
+        return self.out(walk.up(up[inner:], deep))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """One call's way down and up the blocks: what each is told, and the skips between them.
+
+    `ratios` are the shares of tokens that self-attention merges, by height and width of the features.
+    """
+
+    emb: Tensor
+    context: Tensor
+    ratios: Mapping[tuple[int, int], float]
+    skips: list[Tensor] = field(default_factory=list[Tensor])
+
+    def through(self, block: nn.Module, h: Tensor, size: Sequence[int] | None = None) -> Tensor:
+        return run(block, h, self.emb, self.context, size=size, ratios=self.ratios)
+
+    def down(self, blocks: Iterable[nn.Module], h: Tensor) -> Tensor:
+        """Keep each block's output as a skip."""
+        for block in blocks:
+            h = self.through(block, h)
+            self.skips.append(h)
+        return h
+
+    def up(self, blocks: Iterable[nn.Module], h: Tensor) -> Tensor:
+        """Take the skips back, the last one first."""
+        for block in blocks:
+            h = torch.cat([h, self.skips.pop()], dim=1)
+            h = self.through(block, h, self.skips[-1].shape[-2:] if self.skips else None)
+        return h
+
+    @property
+    def added(self) -> Tensor:
+        """What the blocks so far have added to the first skip; the skip itself where nothing was added to it."""
+        first, last = self.skips[0], self.skips[-1]
+        return last if len(self.skips) == 1 or first.shape != last.shape else last - first
 
 
 class TimeEmbed(nn.Sequential):
@@ -234,18 +286,35 @@ def embedding(
     return emb + network.label_emb(y if config.num_classes is not None else y.to(dtype))
 
 
-def run(block: nn.Module, h: Tensor, emb: Tensor, context: Tensor, *, size: Sequence[int] | None = None) -> Tensor:
-    """Pass `h` through one block's layers, giving each what it takes."""
+def run(
+    block: nn.Module,
+    h: Tensor,
+    emb: Tensor,
+    context: Tensor,
+    *,
+    size: Sequence[int] | None = None,
+    ratios: Mapping[tuple[int, int], float] | None = None,
+) -> Tensor:
+    """Pass `h` through one block's layers, giving each what it takes: `size` is for Upsample, `ratios` are Walk's."""
     for layer in block.children():
         if isinstance(layer, ResBlock):
             h = layer(h, emb)
         elif isinstance(layer, SpatialTransformer):
-            h = layer(h, context)
+            h = layer(h, context, ratio=ratios.get((h.shape[2], h.shape[3]), 0.0)) if ratios else layer(h, context)
         elif isinstance(layer, Upsample):
             h = layer(h, size if size is not None else [2 * n for n in h.shape[-2:]])
         else:
             h = layer(h)
     return h
+
+
+def merged_sizes(config: UNetConfig, size: Sequence[int], merging: Merging | None) -> dict[tuple[int, int], float]:
+    """The heights and widths of features whose tokens are merged in a latent of `size`, each with its share."""
+    if merging is None:
+        return {}
+    levels = len(config.channel_mult)
+    sizes = list(zip(*(latent_sizes(side, levels) for side in size), strict=True))
+    return {sizes[level]: merging.ratio for level in config.self_attending[: merging.levels]}
 
 
 def latent_sizes(size: int, levels: int) -> list[int]:

@@ -17,6 +17,7 @@ x_block         norm1 -> attn.qkv (ln_q, ln_k) --'             '--> attn.proj ->
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 from pinxit.models.common.configs import MmditConfig
 from pinxit.nn import Conv2d, LayerNorm, Linear, RMSNorm, attention, sinusoidal
+from pinxit.sampling.shortcuts import Shortcut
 from pinxit.schema.errors import BadInput
 
 TIME_WIDTH = 256
@@ -170,6 +172,7 @@ class MMDiT(nn.Module):
     """The network of SD 3, and of SD 3.5 (MMDiT-X) where its configuration has `norm` and `dual`."""
 
     pos_embed: Tensor
+    exact_parts = ("x_embedder", "t_embedder", "y_embedder", "context_embedder", "adaLN_modulation", "final_layer")
 
     def __init__(self, config: MmditConfig) -> None:
         super().__init__()
@@ -183,11 +186,14 @@ class MMDiT(nn.Module):
         self.joint_blocks = nn.ModuleList(JointBlock(config, index) for index in range(config.depth))
         self.final_layer = FinalLayer(config)
 
-    def forward(self, x: Tensor, t: Tensor, context: Tensor, pooled: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, context: Tensor, pooled: Tensor, *, shortcut: Shortcut | None = None
+    ) -> Tensor:
         """Predict from `x` [B,Cin,H,W], timesteps `t` [B] in 0..1000, `context` [B,T,K] and `pooled` [B,P].
 
         Any size does whose patches fit the table of positions; a side that is no multiple of the patch is continued
-        with the opposite edge, which keeps the noise independent. Raises BadInput for a larger picture.
+        with the opposite edge, which keeps the noise independent. Raises BadInput for a larger picture. In the memory
+        of a `shortcut` stays what the blocks after the first one add to the picture.
         """
         dtype, (height, width) = self.pos_embed.dtype, x.shape[-2:]
         patch = self.config.patch
@@ -196,8 +202,14 @@ class MMDiT(nn.Module):
         h = self.x_embedder(x) + self.positions(rows, columns)
         c = self.t_embedder(sinusoidal(t, TIME_WIDTH).to(dtype)) + self.y_embedder(pooled.to(dtype))
         context = self.context_embedder(context.to(dtype))
-        for block in self.joint_blocks:
-            context, h = block(context, h, c)
+        first, *others = self.joint_blocks
+        text, picture = first(context, h, c)
+
+        def inside() -> Tensor:
+            return through(others, text, picture, c)
+
+        memory = None if shortcut is None else shortcut.memory
+        h = inside() if memory is None else memory.rest(picture - h, inside, onto=picture)
         patches = self.final_layer(h, c).unflatten(-1, (patch, patch, -1)).unflatten(1, (rows, columns))
         return torch.einsum("nhwpqc->nchpwq", patches).flatten(4).flatten(2, 3)[:, :, :height, :width]
 
@@ -213,6 +225,13 @@ class MMDiT(nn.Module):
         table = self.pos_embed.unflatten(1, (side, side))
         top, left = (side - rows) // 2, (side - columns) // 2
         return table[:, top : top + rows, left : left + columns].flatten(1, 2)
+
+
+def through(blocks: Iterable[nn.Module], context: Tensor, x: Tensor, c: Tensor) -> Tensor:
+    """The picture's tokens after joint blocks."""
+    for block in blocks:
+        context, x = block(context, x, c)
+    return x
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ class T5Encoder(nn.Module):
         self.encoder = Stack(config)
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.encoder(self.shared(ids))
+        return self.encoder(self.shared(ids.to(self.shared.weight.device)))
 
 
 def buckets(offsets: Tensor, *, count: int, distance: int) -> Tensor:

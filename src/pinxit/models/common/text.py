@@ -50,6 +50,6 @@ def encode_chunks(read: Read, words: Words, component: str) -> tuple[Tensor, Ten
         if number == 0:
             first = pooled
         if any(weight != 1 for weight in chunk.weights):
-            encoded = emphasize(encoded, torch.tensor([chunk.weights]), words.emphasis, empty)
+            encoded = emphasize(encoded, torch.tensor([chunk.weights]).to(encoded.device), words.emphasis, empty)
         rows.append(encoded)
     return torch.cat(rows, dim=1), first

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor, nn
 
+from pinxit.models.common.merging import Match
 from pinxit.nn import GEGLU, Conv2d, GroupNorm, LayerNorm, Linear, attention
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention from `x` [B,L,C] to `context` [B,S,context]; to itself when there is none."""
+    """Multi-head attention from `x` [B,L,C] to `context` [B,S,context]; to itself when there is none.
+
+    Keys and values of the same context are computed once.
+    """
 
     def __init__(self, width: int, *, heads: int, context: int | None = None) -> None:
         super().__init__()
@@ -19,8 +26,8 @@ class CrossAttention(nn.Module):
         self.to_out = nn.Sequential(Linear(width, width), nn.Identity())
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        source = x if context is None else context
-        return self.to_out(attention(self.to_q(x), self.to_k(source), self.to_v(source), self.heads))
+        k, v = (to(x) if context is None else to.once(context) for to in (self.to_k, self.to_v))
+        return self.to_out(attention(self.to_q(x), k, v, self.heads))
 
 
 class FeedForward(nn.Module):
@@ -50,8 +57,12 @@ class TransformerBlock(nn.Module):
         self.norm2 = LayerNorm(width)
         self.norm3 = LayerNorm(width)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        x = x + self.attn1(self.norm1(x), context if self.cross_only else None)
+    def forward(self, x: Tensor, context: Tensor, match: Callable[[Tensor], Match] | None = None) -> Tensor:
+        if match is None or self.cross_only:
+            x = x + self.attn1(self.norm1(x), context if self.cross_only else None)
+        else:
+            found = match(x)
+            x = x + found.spread(self.attn1(found.merge(self.norm1(x))))
         x = x + self.attn2(self.norm2(x), context)
         return x + self.ff(self.norm3(x))
 
@@ -74,8 +85,10 @@ class SpatialTransformer(nn.Module):
         )
         self.proj_out: nn.Module = Linear(channels, channels) if linear else Conv2d(channels, channels, 1)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, *, ratio: float = 0.0) -> Tensor:
+        """Through the blocks; self-attention merges the share `ratio` of its tokens."""
         height, width = x.shape[-2:]
+        match = partial(Match, height=height, width=width, ratio=ratio) if ratio > 0 else None
         h = self.norm(x)
         if not self.linear:
             h = self.proj_in(h)
@@ -83,7 +96,7 @@ class SpatialTransformer(nn.Module):
         if self.linear:
             h = self.proj_in(h)
         for block in self.transformer_blocks:
-            h = block(h, context)
+            h = block(h, context, match)
         if self.linear:
             h = self.proj_out(h)
         h = h.transpose(1, 2).unflatten(2, (height, width))

@@ -11,6 +11,7 @@ decoder   conv_in, mid, up.{level}.block.{i} (+ upsample) from the last level to
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import cast
 
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pinxit.models.common.configs import VaeConfig
-from pinxit.nn import Conv2d, GroupNorm, attention, enlarge
+from pinxit.nn import Conv2d, GroupNorm, attention, enlarge, normed_conv, residual_conv
 
 
 class ResnetBlock(nn.Module):
@@ -33,8 +34,8 @@ class ResnetBlock(nn.Module):
         self.nin_shortcut = nn.Identity() if channels == out_channels else Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        return self.nin_shortcut(x) + self.conv2(F.silu(self.norm2(h)))
+        h = normed_conv(x, self.norm1, self.conv1)
+        return residual_conv(x, self.nin_shortcut, h, self.norm2, self.conv2)
 
 
 class AttnBlock(nn.Module):
@@ -102,9 +103,15 @@ class Level(nn.Module):
             self.add_module(self.then, then)
 
     def forward(self, x: Tensor) -> Tensor:
-        for block in self.block:
-            x = block(x)
-        return self.resampler(x) if self.then else x
+        for layer in self.layers():
+            x = layer(x)
+        return x
+
+    def layers(self) -> Iterator[nn.Module]:
+        """The parts, in order: whoever calls them one by one need not keep the level's input while it computes."""
+        yield from self.block
+        if self.then:
+            yield self.resampler
 
     @property
     def resampler(self) -> nn.Module:
@@ -135,9 +142,10 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv_in(x)
-        for level in self.down:
-            h = level(h)
-        return self.conv_out(F.silu(self.norm_out(self.mid(h))))
+        for level in cast("Iterable[Level]", self.down):
+            for layer in level.layers():
+                h = layer(h)
+        return normed_conv(self.mid(h), self.norm_out, self.conv_out)
 
 
 class Decoder(nn.Module):
@@ -163,13 +171,16 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.mid(self.conv_in(z))
-        for level in reversed(self.up):
-            h = level(h)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        for level in cast("Iterable[Level]", reversed(self.up)):
+            for layer in level.layers():
+                h = layer(h)
+        return normed_conv(h, self.norm_out, self.conv_out)
 
 
 class AutoencoderKL(nn.Module):
     """Both halves. Latents are unscaled here: the family's LatentSpec scales them for the U-Net."""
+
+    exact_parts = ("conv_in", "conv_out", "nin_shortcut", "quant_conv", "post_quant_conv")
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()

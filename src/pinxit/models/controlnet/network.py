@@ -55,7 +55,7 @@ class ControlNet(nn.Module):
         U-Net's. Where 8H is not a multiple of 8 the hint's features are fitted to the latent.
         """
         dtype = cast(Conv2d, self.middle_block_out[0]).weight.dtype
-        x, context = x.to(dtype), context.to(dtype)
+        x = x.to(dtype)
         emb = embedding(self, self.config.unet, t, y)
         guide = self.input_hint_block(hint.to(dtype))
         if guide.shape[-2:] != x.shape[-2:]:

@@ -16,6 +16,8 @@ from pinxit.weights.lora_names import BUNDLED, Module, read_modules
 ENOUGH = 0.5
 """The share of a file's tensors that must be changes of layers."""
 
+FAMILY = "pinxit.family"
+"""Metadata in which our own trainer names the family."""
 CONTEXT = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
 """Families by the width of the text that their cross-attentions read."""
 _CROSS = re.compile(r"attn2[._](processor\.)?to_[kv]$")
@@ -115,6 +117,8 @@ def _reads(module: Module, shapes: Mapping[str, Shape]) -> int:
 def _base(modules: Mapping[str, Module], header: Header) -> tuple[str, str]:
     """The family that the changes fit, and the sentence that says how that is known."""
     shapes = header.shapes
+    if own := header.metadata.get(FAMILY, "")[:40]:
+        return own, f"its {FAMILY} says {own}"
     for mark, base, words in MARKS[:2]:
         if any(re.search(mark, name) for name in modules):
             return base, f"it changes {words}"

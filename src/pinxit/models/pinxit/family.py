@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from pinxit.models.common.ldm_family import build_part, facts_of, size_ids, sized_network
 from pinxit.models.contract import Defaults, Facts, Family, LatentSpec, Networks, Words, Writing
-from pinxit.models.pinxit.config import TEXT, PinxitConfig, config_from
+from pinxit.models.pinxit.config import REFINER_SIZES, TEXT, PinxitConfig, config_from
 from pinxit.models.pinxit.folder import folder_files
 from pinxit.models.pinxit.layout import LAYOUTS
 from pinxit.prompts.chunks import Tokenizer
@@ -57,13 +57,15 @@ def _tokenizers(config: PinxitConfig, match: Match) -> Mapping[str, Tokenizer]:
 
 
 def _encode(config: PinxitConfig, networks: Networks, words: Words) -> Conditioning:
-    """Penultimate states without the final norm, the pooled projection, and the six sizes."""
+    """Penultimate states without the final norm, the pooled projection, and the sizes; a refiner is told the score."""
     from pinxit.models.common.clip import ClipText
     from pinxit.models.common.text import encode_words
 
-    del config
+    sizes = size_ids(words.micro)
+    if config.is_refiner:
+        sizes = (*sizes[: REFINER_SIZES - 1], words.micro.score)
     tokens, pooled = encode_words(cast(ClipText, networks[TEXT]), words, TEXT, skip=2, normalise=False)
-    return Conditioning(tokens=tokens, pooled=pooled, time_ids=size_ids(words.micro))
+    return Conditioning(tokens=tokens, pooled=pooled, time_ids=sizes)
 
 
 def _network(config: PinxitConfig, unet: nn.Module) -> Network:

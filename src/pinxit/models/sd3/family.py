@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pinxit.models.common.configs import VaeConfig
-from pinxit.models.common.cost import mmdit_cost, vae_cost
+from pinxit.models.common.cost import mmdit_cost, mmdit_flops, vae_cost
 from pinxit.models.common.distilled import Distilled
 from pinxit.models.common.ldm_family import clip_tokenizer, latent_size
-from pinxit.models.contract import Cost, Defaults, Facts, Family, LatentSpec, Networks, Words, Writing
+from pinxit.models.contract import Cost, Defaults, Facts, Family, LatentSpec, Networks, Shorter, Words, Writing
 from pinxit.models.sd3.config import TOKENIZER_FOLDER, TOKENIZER_TEXT, Sd3Config, Variant, config_from
 from pinxit.models.sd3.folder import IDENTITIES, folder_files, metadata
 from pinxit.models.sd3.layout import CLIP_G, CLIP_L, LAYOUTS, T5_XXL, TRANSFORMER
@@ -18,6 +18,7 @@ from pinxit.prompts.chunks import Tokenizer
 from pinxit.prompts.t5 import T5Tokenizer
 from pinxit.sampling.denoiser import Conditioning, Network
 from pinxit.sampling.process import Flow
+from pinxit.sampling.shortcuts import Caching, Merging, Shortcut
 from pinxit.schema.errors import ModelError
 from pinxit.weights.identify import Match
 
@@ -46,6 +47,9 @@ def facts(config: Sd3Config) -> Facts:
     def decode(width: int, height: int) -> Cost:
         return vae_cost(config.vae or VaeConfig(), *latent_size(width, height, LATENT.downscale))
 
+    def flops(width: int, height: int, caching: Caching | None, merging: Merging | None) -> float:
+        return mmdit_flops(config.transformer, *latent_size(width, height, LATENT.downscale), caching, merging)
+
     usual = Defaults(
         width=SIDE, height=SIDE, steps=steps, sampler="dpmpp_2m", schedule=None, guidance=guidance, spacing="sd3"
     )
@@ -60,6 +64,7 @@ def facts(config: Sd3Config) -> Facts:
         denoise=denoise,
         decode=decode,
         notes=(*((config.distilled.note,) if config.distilled is not None else ()), *config.notes),
+        shorter=Shorter(caches=("block",), branches=0, merges=False, flops=flops),
     )
 
 
@@ -119,7 +124,7 @@ def _encode(config: Sd3Config, networks: Networks, words: Words) -> Conditioning
 def _network(config: Sd3Config, transformer: nn.Module) -> Network:
     del config
 
-    def network(x: Tensor, t: float, conditioning: Conditioning, /) -> Tensor:
+    def network(x: Tensor, t: float, conditioning: Conditioning, shortcut: Shortcut | None = None, /) -> Tensor:
         import torch
 
         tokens, pooled = conditioning.tokens, conditioning.pooled
@@ -127,9 +132,8 @@ def _network(config: Sd3Config, transformer: nn.Module) -> Network:
             raise ValueError("this transformer needs token vectors and the pooled text")
         batch = x.shape[0]
         times = torch.full((batch,), t, device=x.device)
-        return transformer(
-            x, times, tokens.to(x.device).expand(batch, -1, -1), pooled.to(x.device).expand(batch, -1)
-        ).float()
+        words, vector = tokens.to(x.device).expand(batch, -1, -1), pooled.to(x.device).expand(batch, -1)
+        return transformer(x, times, words, vector, shortcut=shortcut).float()
 
     return network
 

@@ -31,6 +31,10 @@ KNOWN = (
 """The first with the same number of latent channels is the one that is assumed where no name tells them apart."""
 
 
+FAMILY = "pinxit.family"
+"""Metadata of a tiny autoencoder that we trained: the family that it goes with."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TinyConfig:
     """One tiny autoencoder. `encoder` and `decoder` count the blocks of each level; empty where that half lacks."""
@@ -58,15 +62,18 @@ def config_from(match: Match) -> TinyConfig:
     alike = [known for known in KNOWN if known.channels == z]
     named = [known for known in alike if re.search(known.names, match.header.path.name, re.IGNORECASE)]
     known = (named if len(named) == 1 else alike or [None])[0]
+    told = match.header.metadata.get(FAMILY)
+    bases = (told,) if told else known.bases if known else ()
     halves = " and ".join(name for name, blocks in (("encoder", encoder), ("decoder", decoder)) if blocks)
-    evidence = (f"{halves} of latents of {z} channels", _said(known, named=len(named) == 1))
+    said = f"it was made for {told}" if told else _said(known, named=len(named) == 1)
+    variant = known.variant if known and not told else ""
     return TinyConfig(
-        about=About(bases=known.bases if known else (), variant=known.variant if known else "", evidence=evidence),
+        about=About(bases=bases, variant=variant, evidence=(f"{halves} of latents of {z} channels", said)),
         latent=LatentSpec(channels=z, downscale=2 ** (len(decoder or encoder) - 1)),
         channels=part.dim("decoder.1.weight" if decoder else "encoder.0.weight", 0),
         encoder=encoder,
         decoder=decoder,
-        assumed=len(named) != 1,
+        assumed=not told and len(named) != 1,
     )
 
 

@@ -15,6 +15,7 @@ from pinxit.models.upscale2.layout import LAYOUTS
 from pinxit.prompts.chunks import Tokenizer
 from pinxit.sampling.denoiser import Conditioning, Network
 from pinxit.sampling.process import EDM
+from pinxit.sampling.shortcuts import Shortcut
 from pinxit.schema.errors import ModelError
 from pinxit.weights.identify import Match
 
@@ -105,9 +106,10 @@ def _encode(config: Upscale2Config, networks: Networks, words: Words) -> Conditi
 def _network(config: Upscale2Config, unet: nn.Module) -> Network:
     """The U-Net for a sampler; `concat` is the enlarged latent, scaled as the noisy one is."""
 
-    def network(x: Tensor, t: float, conditioning: Conditioning, /) -> Tensor:
+    def network(x: Tensor, t: float, conditioning: Conditioning, shortcut: Shortcut | None = None, /) -> Tensor:
         import torch
 
+        del shortcut
         if conditioning.tokens is None or conditioning.pooled is None:
             raise ValueError("this U-Net needs token vectors and the pooled text")
         if conditioning.concat is None:

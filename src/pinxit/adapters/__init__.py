@@ -1,0 +1,1 @@
+"""Small files that change what a model paints: LoRA and its relatives."""
