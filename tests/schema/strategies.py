@@ -9,6 +9,7 @@ from pinxit.schema.parts import (
     SIDE_MAX,
     SIDE_MIN,
     SIDE_STEP,
+    AdapterUse,
     Blank,
     Extent,
     FromImage,
@@ -17,7 +18,7 @@ from pinxit.schema.parts import (
     Refine,
     Size,
 )
-from pinxit.schema.record import ModelFacts, ModelFile, Record, sigmas_sha256
+from pinxit.schema.record import AdapterFacts, ModelFacts, ModelFile, Record, sigmas_sha256
 from pinxit.schema.request import GenerationRequest
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t\r,:\"\\<>&'"), max_size=40)
@@ -35,6 +36,13 @@ images = st.builds(ImageRef, sha256=hashes, name=file_names)
 sources = st.builds(Blank) | st.builds(FromImage, image=images, strength=st.floats(0, 1))
 extents = st.builds(Extent, width=st.integers(1, 32768), height=st.integers(1, 32768))
 unit = st.none() | st.floats(0, 1)
+adapters = st.builds(
+    AdapterUse,
+    kind=st.sampled_from(["lora", "other_kind"]),
+    name=model_names | st.sampled_from(["fur@0.5", "lora_x", "a b", "图"]),
+    weight=st.floats(-10, 10),
+    text_weight=st.none() | st.floats(-10, 10),
+)
 levels = st.lists(st.floats(1e-6, 1e5), min_size=1, max_size=9, unique=True).map(
     lambda found: (*sorted(found, reverse=True), 0.0)
 )
@@ -54,6 +62,13 @@ requests = st.builds(
     guidance=st.none() | st.floats(0, 100),
     guidance_rescale=unit,
     guidance_interval=st.none() | intervals,
+    cache=st.sampled_from([None, "off", "deep", "block"]),
+    cache_interval=st.none() | st.integers(1, 10),
+    cache_branch=st.none() | st.integers(0, 31),
+    cache_threshold=unit,
+    cache_center=unit,
+    token_merging=st.none() | st.floats(0, 0.75),
+    token_merging_levels=st.none() | st.integers(1, 8),
     source=sources,
     fit=st.sampled_from(["crop", "resize", "pad"]),
     format=st.sampled_from(["png", "jpeg", "webp"]),
@@ -78,6 +93,7 @@ requests = st.builds(
     schedule_rules=st.sampled_from([None, "pinxit", "a1111", "comfyui", "diffusers"]),
     start_noise=st.sampled_from([None, "sigma", "root", "root_at_top"]),
     zero_snr_end=st.sampled_from([None, "a1111", "diffusers"]),
+    adapters=st.lists(adapters, max_size=3).map(tuple),
     passes=st.lists(st.builds(Refine, model=model_names, switch=st.floats(0, 1)), max_size=1).map(tuple),
     original_size=st.none() | extents,
     crop_top=st.none() | st.integers(0, 32768),
@@ -106,6 +122,10 @@ def record_of(request: GenerationRequest) -> Record:
             files=(ModelFile(name="model.safetensors", sha256="ab" * 32),),
         ),
         passes=tuple(ModelFacts(name=one.model, family="sdxl", prediction="epsilon") for one in request.passes),
+        adapters=tuple(
+            AdapterFacts(name=one.name, files=(ModelFile(name="a.safetensors", sha256="cd" * 32),), short="0" * 12)
+            for one in request.adapters
+        ),
         sigmas_sha256=sigmas_sha256((14.5, 1.0, 0.0)),
         noise="philox",
         dtype="float32",

@@ -21,7 +21,8 @@ def test_a_declaration_can_be_read_back() -> None:
 
 def test_names_say_which_catalogue_holds_them() -> None:
     found = {one.name: one.names for one in knobs(GenerationRequest) if one.names}
-    assert found == {name: name for name in ("model", "sampler", "schedule", "dialect", "emphasis", "noise")}
+    same = ("model", "sampler", "schedule", "dialect", "emphasis", "noise")
+    assert found == {"adapters": "adapter", **{name: name for name in same}}
 
 
 def test_sampler_options_are_advanced() -> None:

@@ -43,6 +43,15 @@ def test_the_writer_follows_the_usual_order() -> None:
     )
 
 
+def test_token_merging_goes_both_ways() -> None:
+    text = a1111_text(record_of(EXAMPLE.replace(token_merging=0.5)))
+    assert ", Token merging ratio: 0.5, RNG: NV, " in text
+    assert read_a1111(text).fields["token_merging"] == 0.5
+    assert "Token merging" not in a1111_text(record_of(EXAMPLE.replace(token_merging=0)))
+    beyond = read_a1111(text.replace("ratio: 0.5", "ratio: 0.9"))
+    assert ("token_merging" in beyond.fields, beyond.other["Token merging ratio"]) == (False, "0.9")
+
+
 def test_methods_are_written_under_the_names_that_others_know() -> None:
     assert "Sampler: Euler a, Schedule type: Karras, CFG scale: 7.5" in a1111_text(EXAMPLE_RECORD)
     strange = record_of(EXAMPLE.replace(sampler="res_2s", schedule="smoothstep"))
@@ -81,6 +90,7 @@ def test_what_we_write_we_read() -> None:
 @given(records())
 def test_numbers_survive_the_text(record: Record) -> None:
     request = record.request.replace(prompt="a", negative="b", sampler="euler", schedule="karras", model="m")
+    request = request.replace(adapters=())
     read = read_a1111(a1111_text(record_of(request))).request()
     assert (read.seed, read.size, read.steps) == (request.seed, request.size, request.steps)
     assert (read.guidance, read.eta, read.s_tmax) == (request.guidance, request.eta, request.s_tmax)
@@ -168,3 +178,13 @@ def test_a_refiner_is_written_and_read() -> None:
     assert not any(name.startswith("Refiner") for name in read.other)
     broken = read_a1111("x\nSteps: 3, Seed: 4, Size: 64x64, Refiner: r, Refiner switch at: 7")
     assert (broken.request().passes, broken.other["Refiner"]) == ((), "r")
+
+
+def test_adapters_are_written_as_tags_with_their_fingerprints() -> None:
+    request = EXAMPLE.replace(adapters=("styles/fur@0.5", "few-step@1:0", "a<b>@-0.25"))
+    text = a1111_text(record_of(request))
+    prompt = "a cat, oil painting <lora:fur:0.5> <lora:few-step:0:1> <lora:a_b_:-0.25>"
+    assert text.startswith(f"{prompt}\n")
+    assert 'Lora hashes: "fur: 000000000000, few-step: 000000000000, a_b_: 000000000000"' in text
+    assert read_a1111(text).fields["prompt"] == prompt
+    assert read_a1111(text).other["Lora hashes"].startswith("fur: 0")

@@ -11,7 +11,7 @@ from pinxit.schema.record import FORMAT, RESOLVED, Record, sigmas_sha256
 from tests.schema.strategies import EXAMPLE, EXAMPLE_RECORD, record_of, records
 
 CANONICAL = (
-    '{"dtype":"float32","engine":"pinxit 0.1.0","format":2,"model":{"family":"sd1","files":'
+    '{"dtype":"float32","engine":"pinxit 0.1.0","format":3,"model":{"family":"sd1","files":'
     '[{"name":"model.safetensors","sha256":"abababababababababababababababababababababababababababababababab"}],'
     '"name":"tiny","prediction":"epsilon"},'
     '"noise":"philox","numerics":"cpu","request":{"count":1,"fit":"crop","format":"png","guidance":7.5,"model":"tiny",'
@@ -27,7 +27,7 @@ def test_the_canonical_text_is_what_it_always_was() -> None:
 
 
 def test_older_records_stay_readable() -> None:
-    older = Record.from_json(CANONICAL.replace('"format":2', '"format":1'))
+    older = Record.from_json(CANONICAL.replace('"format":3', '"format":1'))
     assert older.request == EXAMPLE
     assert (older.format, older.passes) == (1, ())
 
@@ -37,6 +37,15 @@ def test_every_pass_has_its_model() -> None:
     assert Record.from_json(record_of(request).to_json()).passes[0].name == "refiner"
     with pytest.raises(BadInput, match="The record names 0 further models for 1 passes"):
         Record.from_dict(EXAMPLE_RECORD.to_dict() | {"request": request.to_dict()})
+
+
+def test_every_adapter_has_its_file() -> None:
+    request = EXAMPLE.replace(adapters=("fur@0.5",))
+    assert Record.from_json(record_of(request).to_json()).adapters[0].short == "0" * 12
+    with pytest.raises(BadInput, match="The record names 0 files of adapters for 1 adapters"):
+        Record.from_dict(EXAMPLE_RECORD.to_dict() | {"request": request.to_dict()})
+    with pytest.raises(BadInput, match="names a folder of this machine"):
+        record_of(EXAMPLE.replace(adapters=("/home/me/fur@1",)))
 
 
 @given(records())
@@ -75,13 +84,13 @@ def test_a_model_may_have_an_owner() -> None:
 def test_newer_formats_are_recognised() -> None:
     with pytest.raises(BadInput) as refusal:
         Record.from_dict(EXAMPLE_RECORD.to_dict() | {"format": FORMAT + 1, "news": []})
-    assert str(refusal.value) == "The record has format 3; this version reads up to 2. Update pinxit to read it."
+    assert str(refusal.value) == "The record has format 4; this version reads up to 3. Update pinxit to read it."
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 0}, "format must be a whole number from 1 to 2, not 0."),
+        ({"format": 0}, "format must be a whole number from 1 to 3, not 0."),
         ({"threads": "2"}, "threads must be a whole number from 1 to 65536, not '2'."),
         ({"sigmas_sha256": "x"}, "sigmas_sha256 must be 64 hexadecimal digits in lower case, not 'x'."),
         ({"model": {}}, "model.name is missing."),

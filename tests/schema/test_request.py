@@ -305,3 +305,41 @@ def test_the_schema_names_every_choice_and_start() -> None:
     assert schema["properties"]["format"]["enum"] == ["png", "jpeg", "webp"]
     mapping = cast("dict[str, str]", schema["properties"]["source"]["discriminator"]["mapping"])
     assert set(mapping) == {"blank", "image"}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "name", "weight", "text_weight"),
+    [
+        ("fur", "lora", "fur", 1.0, None),
+        ("fur@0.8", "lora", "fur", 0.8, None),
+        ("fur@-1e-1:2", "lora", "fur", -0.1, 2.0),
+        ("lora:styles/fur@0", "lora", "styles/fur", 0.0, None),
+        ("other:fur", "other", "fur", 1.0, None),
+        ("C:/a@b.safetensors", "lora", "C:/a@b.safetensors", 1.0, None),
+        (" fur@2@0.5 ", "lora", "fur@2", 0.5, None),
+    ],
+)
+def test_an_adapter_is_written_in_one_word(
+    text: str, kind: str, name: str, weight: float, text_weight: float | None
+) -> None:
+    [use] = validated({"adapters": [text]}).adapters
+    assert (use.kind, use.name, use.weight, use.text_weight) == (kind, name, weight, text_weight)
+    assert use.text == (weight if text_weight is None else text_weight)
+    assert validated({"adapters": [str(use)]}).adapters == (use,)
+
+
+@pytest.mark.parametrize(
+    ("adapters", "message"),
+    [
+        (["fur@11"], "adapters.0.weight must be a number from -10 to 10, not 11.0."),
+        (["a", 3], "adapters.1 must be an object with named fields, not 3."),
+        ([""], "adapters.0 must be an adapter such as dreamy@0.8, not ''."),
+        (3, "adapters must be a list, not 3."),
+        (["a"] * 33, "adapters must be a list of at most 32, not a list of 33 items."),
+        ([{"name": "a", "weigth": 1}], "There is no adapters.0 field named 'weigth'. Did you mean 'weight'"),
+    ],
+)
+def test_adapters_that_make_no_sense_are_told(adapters: object, message: str) -> None:
+    with pytest.raises(BadInput) as raised:
+        validated({"adapters": adapters})
+    assert str(raised.value).startswith(message)

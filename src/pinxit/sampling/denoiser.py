@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pinxit.sampling.process import NoiseProcess
+    from pinxit.sampling.shortcuts import Shortcut
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,19 @@ class Conditioning:
 
 
 class Network(Protocol):
-    """A network as the family built it: scaled x, timestep, conditioning to its raw output in x's shape."""
+    """A network as the family built it: scaled x, timestep, conditioning to its raw output in x's shape.
 
-    def __call__(self, x: Tensor, t: float, conditioning: Conditioning, /) -> Tensor: ...
+    `shortcut` is what it may leave out; networks that cannot ignore it.
+    """
+
+    def __call__(
+        self, x: Tensor, t: float, conditioning: Conditioning, shortcut: Shortcut | None = None, /
+    ) -> Tensor: ...
 
 
-def precondition(network: Network, process: NoiseProcess, conditioning: Conditioning) -> Denoiser:
+def precondition(
+    network: Network, process: NoiseProcess, conditioning: Conditioning, shortcut: Shortcut | None = None
+) -> Denoiser:
     """Bind a network to its noise process: scale the input, tell it the timestep, read its output as a picture.
 
     Karras et al. 2022, eq. 7. The arithmetic here keeps x's dtype (float32) whatever the network computes in.
@@ -71,7 +79,10 @@ def precondition(network: Network, process: NoiseProcess, conditioning: Conditio
     def denoise(x: Tensor, sigma: float, index: int, /) -> Prediction:
         del index
         scalings = process.scalings(sigma)
-        output = network(scalings.input * x, process.timestep(sigma), conditioning)
+        told = (scalings.input * x, process.timestep(sigma), conditioning)
+        if shortcut is not None and shortcut.memory is not None:
+            shortcut.memory.begin_call(sigma)
+        output = network(*told) if shortcut is None else network(*told, shortcut)
         return Prediction(scalings.skip * x + scalings.output * output)
 
     return denoise
@@ -84,18 +95,28 @@ class PredictionLog(Protocol):
     def __iter__(self) -> Iterator[Prediction]: ...
 
 
-def logged(denoise: Denoiser, log: PredictionLog) -> Denoiser:
+def logged(denoise: Denoiser, log: PredictionLog, *, begins_afresh: Callable[[int], bool] | None = None) -> Denoiser:
     """Answer the first calls from `log`, in order, and append every later answer to it.
 
     A sampler started afresh with such a Denoiser repeats a broken run bit by bit, without one network call for what the
     log holds. It must be started with the same x, sigmas, options and noise.
+
+    A denoiser that remembers earlier calls says with `begins_afresh` which steps depend on none before. The calls since
+    the last such step are then made again before the first that the log does not hold, so that it remembers the same.
     """
     replay = iter(tuple(log))
+    again: list[tuple[Tensor, float, int]] = []
 
     def answer(x: Tensor, sigma: float, index: int, /) -> Prediction:
         known = next(replay, None)
         if known is not None:
+            if begins_afresh is not None:
+                if begins_afresh(index) and (not again or again[-1][2] != index):
+                    again.clear()
+                again.append((x, sigma, index))
             return known
+        while again:
+            denoise(*again.pop(0))
         fresh = denoise(x, sigma, index)
         log.append(fresh)
         return fresh

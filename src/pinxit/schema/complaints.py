@@ -95,7 +95,11 @@ def _expected(detail: ErrorDetails, info: FieldInfo | None) -> str:
     words = choices(info.annotation)
     if words:
         return f"one of {', '.join(map(repr, words))}"
-    if models(info.annotation):
+    if detail["type"] == "tuple_type":
+        return "a list"
+    if detail["type"] == "too_long":
+        return f"a list of at most {detail.get('ctx', {}).get('max_length')}"
+    if models(info.annotation) or listed(info.annotation):
         return "an object with named fields"
     noun = next((_NOUNS[one] for one in members(info.annotation) if one in _NOUNS), "another kind of value")
     low, high = bounds(info)
@@ -107,6 +111,9 @@ def _locate(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[str, ty
     path: list[str] = []
     owner, options, info = model, (model,), None
     for step in loc:
+        if isinstance(step, int):
+            path.append(str(step))
+            continue
         tagged = [one for one in options if len(options) > 1 and step in choices(one.model_fields["kind"].annotation)]
         if tagged:
             options = tuple(tagged)
@@ -116,5 +123,5 @@ def _locate(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[str, ty
             owner = options[0]
         path.append(str(step)[:200])
         info = owner.model_fields.get(str(step)) if options else info
-        options = models(info.annotation) if info is not None else ()
+        options = (models(info.annotation) or listed(info.annotation)) if info is not None else ()
     return ".".join(path), owner, info

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pinxit.schema.complaints import bounds, choices, listed, lists, members, models, spelt
 from pinxit.schema.field import GROUPS, Knob, Part, knobs
 from pinxit.schema.i18n import translate
-from pinxit.schema.parts import Extent, Interval, Size
+from pinxit.schema.parts import AdapterUse, Extent, Interval, Size
 from pinxit.schema.request import GenerationRequest
 
 
@@ -35,6 +35,8 @@ def _values(knob: Knob, lang: str) -> str:
     kinds = models(annotation)
     if {Size, Extent, Interval} & set(kinds):
         return translate("values.interval" if Interval in kinds else "values.size", lang)
+    if AdapterUse in listed(annotation):
+        return translate("values.adapters", lang)
     if parts := listed(annotation):
         return ", ".join(f"`{tag}`" for kind in parts for tag in choices(kind.model_fields["kind"].annotation))
     if lists(annotation):

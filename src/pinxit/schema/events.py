@@ -49,6 +49,17 @@ class StageStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """Something that the plan did not foresee, such as that memory ran out and what is done about it."""
+
+    event: ClassVar[str] = "noted"
+    text: str
+
+    def to_json(self) -> dict[str, object]:
+        return {"event": self.event, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stepped:
     """A sampler has taken a step: `index` of `total`, counted from 0, for picture `image` of the batch.
 
@@ -62,6 +73,8 @@ class Stepped:
     sigma: float
     seconds: float
     image: int = 0
+    preview: Image | None = field(default=None, repr=False, compare=False)
+    """What the estimate of this step looks like, where previews were asked for: smaller than the picture."""
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -152,4 +165,4 @@ class Failed:
         }
 
 
-Event = Planned | StageStarted | Stepped | ImageReady | Finished | Failed
+Event = Planned | StageStarted | Noted | Stepped | ImageReady | Finished | Failed

@@ -18,6 +18,7 @@ Group = Literal[
     "picture",
     "sampling",
     "guidance",
+    "shortcuts",
     "source",
     "passes",
     "output",
@@ -28,7 +29,19 @@ Group = Literal[
     "part",
 ]
 Widget = Literal[
-    "auto", "text", "textarea", "number", "slider", "choice", "seed", "size", "interval", "image", "model", "passes"
+    "auto",
+    "text",
+    "textarea",
+    "number",
+    "slider",
+    "choice",
+    "seed",
+    "size",
+    "interval",
+    "image",
+    "model",
+    "adapters",
+    "passes",
 ]
 
 GROUPS: dict[Group, str] = {
@@ -36,6 +49,7 @@ GROUPS: dict[Group, str] = {
     "picture": "Picture",
     "sampling": "Sampling",
     "guidance": "Guidance",
+    "shortcuts": "Computing less",
     "source": "Starting picture",
     "passes": "Further passes",
     "output": "Output file",

@@ -14,8 +14,8 @@ from pinxit.schema.errors import UnknownName
 from pinxit.schema.field import GROUPS, Part, knobs
 from pinxit.schema.jobs import Paint
 from pinxit.schema.language import LANGUAGES, language, locale_texts
-from pinxit.schema.parts import Blank, Extent, FromImage, ImageRef, Interval, Refine, Size
-from pinxit.schema.record import ModelFacts, ModelFile, Record
+from pinxit.schema.parts import AdapterUse, Blank, Extent, FromImage, ImageRef, Interval, Refine, Size
+from pinxit.schema.record import AdapterFacts, ModelFacts, ModelFile, Record
 from pinxit.schema.request import GenerationRequest
 
 __all__ = ["DECLARED", "LANGUAGES", "WORDS", "catalogue", "language", "translate"]
@@ -29,10 +29,12 @@ DECLARED: tuple[type[Part], ...] = (
     Blank,
     FromImage,
     Refine,
+    AdapterUse,
     Paint,
     Record,
     ModelFacts,
     ModelFile,
+    AdapterFacts,
 )
 """Every class that declares fields."""
 WORDS: Mapping[str, str] = MappingProxyType(
@@ -51,6 +53,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "values.size": "size such as 512x768",
         "values.interval": "interval such as 0.3,6",
         "values.sigmas": "noise levels such as 14.6,7,3,0",
+        "values.adapters": "adapters such as dreamy@0.8",
     }
 )
 """English texts that belong to no declaration."""

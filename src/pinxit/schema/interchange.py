@@ -19,7 +19,7 @@ from typing import cast
 
 from pinxit.schema.errors import BadInput
 from pinxit.schema.methods import label, method_named, schedule_named
-from pinxit.schema.parts import FromImage
+from pinxit.schema.parts import AdapterUse, FromImage
 from pinxit.schema.record import Record
 from pinxit.schema.request import GenerationRequest, validated
 
@@ -88,6 +88,7 @@ def a1111_text(record: Record, labels: Labels | None = None) -> str:
         "Denoising strength": request.source.strength if isinstance(request.source, FromImage) else None,
         "Clip skip": request.clip_skip if (request.clip_skip or 1) > 1 else None,
         "ENSD": request.eta_noise_seed_delta or None,
+        "Token merging ratio": request.token_merging or None,
         "RNG": _RNG_OF.get(record.noise, record.noise),
         "CFG rescale": request.guidance_rescale or None,
         "Eta": request.eta,
@@ -101,11 +102,24 @@ def a1111_text(record: Record, labels: Labels | None = None) -> str:
         "Discard penultimate sigma": True if request.discard_next_to_last == "yes" else None,
         "SGM noise multiplier": True if request.start_noise == "root" else None,
         **_refiner(record),
+        "Lora hashes": ", ".join(f"{_bare(one.name)}: {one.short}" for one in record.adapters if one.short) or None,
         "Version": record.engine,
     }
+    prompt = " ".join(part for part in (request.prompt, *map(_tag, request.adapters)) if part)
     line = ", ".join(f"{name}: {quoted(_spelt(value))}" for name, value in settings.items() if value is not None)
     negative = f"{NEGATIVE} {request.negative}" if request.negative else ""
-    return "\n".join(part for part in (request.prompt, negative, line) if part).strip()
+    return "\n".join(part for part in (prompt, negative, line) if part).strip()
+
+
+def _tag(use: AdapterUse) -> str:
+    """An adapter as those programs' prompts ask for it: first the weight of the text encoders, then the other."""
+    weights = [use.text, use.weight] if use.text != use.weight else [use.weight]
+    return f"<{':'.join((use.kind, _bare(use.name), *map(_spelt, weights)))}>"
+
+
+def _bare(name: str) -> str:
+    """A model's name without its folders, and without what means something in a tag."""
+    return re.sub("[<>:,]", "_", name.rpartition("/")[2])
 
 
 def _refiner(record: Record) -> dict[str, object]:
@@ -276,6 +290,7 @@ _READERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "Size": ("size", str),
     "Model": ("model", str),
     "Clip skip": ("clip_skip", _whole),
+    "Token merging ratio": ("token_merging", _decimal),
     "RNG": ("noise", _noise),
     "CFG rescale": ("guidance_rescale", _decimal),
     "Eta DDIM": ("eta", _decimal),

@@ -1,4 +1,4 @@
-"""The parts of a request: its size, the guidance interval, the seed, and where the picture starts from."""
+"""The parts of a request: its size, the guidance interval, the seed, its adapters, and where the picture starts."""
 
 from __future__ import annotations
 
@@ -213,6 +213,65 @@ class Refine(Part):
         widget="slider",
         flag="refiner-switch",
     )
+
+
+WEIGHT_MAX = 10
+_ADAPTER = re.compile(
+    r"(?:(?P<kind>[a-z_]{1,32}):)?(?P<name>.+?)(?:@(?P<weight>[-+0-9.eE]+)(?::(?P<text_weight>[-+0-9.eE]+))?)?",
+    re.DOTALL,
+)
+
+
+class AdapterUse(Part):
+    """An adapter and how strongly it acts. Reads `dreamy@0.8`, `dreamy@0.8:0.5` and `lora:dreamy` too."""
+
+    text_prefix: ClassVar[str] = "adapter_use"
+    kind: Name = knob("lora", "Kind", "What sort of adapter it is: lora stands for all its relatives.", names="adapter")
+    name: Name = knob(..., "Adapter", "The adapter's name.", widget="model", names="model")
+    weight: Number = knob(
+        1.0,
+        "Weight",
+        "How strongly it acts: 1 as it was trained, 0 not at all, below 0 the other way round.",
+        ge=-WEIGHT_MAX,
+        le=WEIGHT_MAX,
+        widget="slider",
+    )
+    text_weight: Number | None = knob(
+        None,
+        "Weight of the text",
+        "How strongly it acts on the text encoders. Left out, as on the rest.",
+        ge=-WEIGHT_MAX,
+        le=WEIGHT_MAX,
+        widget="slider",
+        advanced=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        match = _ADAPTER.fullmatch(value.strip())
+        if match is None:
+            raise complaint(f"must be an adapter such as dreamy@0.8, not {shown(value)}.")
+        found: dict[str, object] = {key: text for key, text in match.groupdict().items() if text is not None}
+        for key in ("weight", "text_weight"):
+            if key in found and (number := _number(str(found[key]))) is not None:
+                found[key] = number
+        return found
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return _or_string(handler.resolve_ref_schema(handler(core)), "^([a-z_]+:)?.+(@[-+0-9.eE:]+)?$", "dreamy@0.8")
+
+    @property
+    def text(self) -> float:
+        """How strongly it acts on the text encoders."""
+        return self.weight if self.text_weight is None else self.text_weight
+
+    def __str__(self) -> str:
+        text = "" if self.text_weight is None else f":{self.text_weight!r}"
+        return f"{self.kind}:{self.name}@{self.weight!r}{text}"
 
 
 STEPS_MAX = 1000

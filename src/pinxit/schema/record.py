@@ -11,18 +11,18 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, cast
 
-from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, Strict, ValidationError, model_validator
 
 from pinxit.schema.complaints import as_bad_input
 from pinxit.schema.errors import BadInput
 from pinxit.schema.field import Part, knob
 from pinxit.schema.parts import FileName, ImageRef, Name, Sha256, Whole
-from pinxit.schema.request import PASSES_MAX, GenerationRequest
+from pinxit.schema.request import ADAPTERS_MAX, PASSES_MAX, GenerationRequest
 from pinxit.schema.strict_json import canonical_json, load_json
 from pinxit.schema.text import holds_a_path, shown
 
-FORMAT = 2
-"""Version of the record's own layout: 2 added the models of further passes."""
+FORMAT = 3
+"""Version of the record's own layout: 2 added the models of further passes, 3 adapters."""
 
 RESOLVED = ("model", "size", "seed", "steps", "sampler", "schedule")
 """Fields of the request that a record cannot leave open."""
@@ -48,6 +48,17 @@ class ModelFacts(Part):
     )
 
 
+class AdapterFacts(Part):
+    """Which adapter took part."""
+
+    text_prefix: ClassVar[str] = "adapter_facts"
+    name: Name = knob(..., "Adapter", "The adapter's name.")
+    files: Annotated[tuple[ModelFile, ...], Field(max_length=100)] = knob((), "Files", "The adapter's files.")
+    short: Annotated[str, Strict(), Field(pattern=r"^([0-9a-f]{12})?$")] = knob(
+        "", "Short fingerprint", "By which other programs know the adapter: of its numbers alone, 12 digits."
+    )
+
+
 class Record(Part):
     """The recipe of one picture: the request with every choice made, and what carried it out.
 
@@ -61,6 +72,9 @@ class Record(Part):
     model: ModelFacts = knob(..., "Model", "The model that painted.")
     passes: Annotated[tuple[ModelFacts, ...], Field(max_length=PASSES_MAX)] = knob(
         (), "Further models", "The models of the request's passes, in the same order."
+    )
+    adapters: Annotated[tuple[AdapterFacts, ...], Field(max_length=ADAPTERS_MAX)] = knob(
+        (), "Adapters", "The adapters of the request, in the same order."
     )
     sigmas_sha256: Sha256 = knob(..., "Noise levels", "Fingerprint of the noise levels that were visited.")
     noise: Name = knob(..., "Noise source", "How the noise was drawn from the seed.")
@@ -84,10 +98,9 @@ class Record(Part):
         return self.request.inputs()
 
     def to_dict(self) -> dict[str, object]:
-        """The record as plain JSON values; request fields that are None are left out, and passes if there are none."""
-        plain: dict[str, object] = self.model_dump(
-            mode="json", exclude_none=True, exclude=set() if self.passes else {"passes"}
-        )
+        """The record as plain JSON values; request fields that are None are left out, and lists that are empty."""
+        empty = {name for name in ("adapters", "passes") if not getattr(self, name)}
+        plain: dict[str, object] = self.model_dump(mode="json", exclude_none=True, exclude=empty)
         return plain | {"request": self.request.to_dict()}
 
     def to_json(self, *, ascii_only: bool = False) -> str:
@@ -128,8 +141,12 @@ def _check(record: Record) -> None:
     if len(record.passes) != len(request.passes):
         message = f"The record names {len(record.passes)} further models for {len(request.passes)} passes."
         raise BadInput(message, hint="Each pass has its model.", field="passes")
-    named = (record.model.name, request.model or "", *(one.name for one in record.passes))
-    if any(map(holds_a_path, (*named, *(one.model for one in request.passes)))):
+    if len(record.adapters) != len(request.adapters):
+        message = f"The record names {len(record.adapters)} files of adapters for {len(request.adapters)} adapters."
+        raise BadInput(message, hint="Each adapter has its own.", field="adapters")
+    named = (record.model.name, request.model or "", *(one.name for one in (*record.passes, *record.adapters)))
+    asked = (*(one.model for one in request.passes), *(one.name for one in request.adapters))
+    if any(map(holds_a_path, (*named, *asked))):
         hint = "Records name models, never paths."
         raise BadInput("The record names a folder of this machine as its model.", hint=hint, field="request.model")
 

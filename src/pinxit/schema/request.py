@@ -21,6 +21,7 @@ from pinxit.schema.parts import (
     SEED_MAX,
     SIGMA_MAX,
     STEPS_MAX,
+    AdapterUse,
     Blank,
     Extent,
     FromImage,
@@ -40,6 +41,7 @@ from pinxit.schema.strict_json import canonical_json, load_json
 from pinxit.schema.text import shown
 
 __all__ = [
+    "AdapterUse",
     "Blank",
     "Extent",
     "Fit",
@@ -57,14 +59,17 @@ __all__ = [
 ]
 
 PASSES_MAX = 8
+ADAPTERS_MAX = 32
 Source = Annotated[Blank | FromImage, Field(discriminator="kind")]
 """Where the first step begins. The union is open to further starts; each is a Part with its own `kind`."""
 Pass: TypeAlias = Refine
 """What another model does while a picture is painted. It is open to further passes; each is a Part with its `kind`."""
 Passes = Annotated[tuple[Pass, ...], Field(max_length=PASSES_MAX)]
+Adapters = Annotated[tuple[AdapterUse, ...], Field(max_length=ADAPTERS_MAX)]
 Prediction = Literal["epsilon", "velocity", "edm", "edm_velocity", "flow"]
 Fit = Literal["crop", "resize", "pad"]
 ImageFormat = Literal["png", "jpeg", "webp"]
+Cache = Literal["off", "deep", "block"]
 Rules = Literal["pinxit", "a1111", "comfyui", "diffusers"]
 """Whose numbers to follow where the field's programs disagree."""
 
@@ -87,6 +92,16 @@ class GenerationRequest(Part):
         group="picture",
         widget="model",
         names="model",
+    )
+    adapters: Adapters = knob(
+        (),
+        "Adapters",
+        "LoRAs and their relatives, which change what the model paints, such as dreamy@0.8: a name and how strongly "
+        "it acts. Several act in their order.",
+        group="picture",
+        widget="adapters",
+        names="adapter",
+        flag="adapter",
     )
     size: Size | None = knob(
         None,
@@ -157,6 +172,75 @@ class GenerationRequest(Part):
         "Noise levels between which guidance acts, such as 0.3,6. The word all means everywhere.",
         group="guidance",
         widget="interval",
+        advanced=True,
+    )
+    cache: Cache | None = knob(
+        None,
+        "Cache",
+        "Computes fewer steps whole and reuses parts of earlier ones, which changes the picture a little: deep by the "
+        "step, block by how much the first block changed.",
+        group="shortcuts",
+        widget="choice",
+        advanced=True,
+    )
+    cache_interval: Whole | None = knob(
+        None,
+        "Cache interval",
+        "Every so many steps one is computed whole: 2 changes little, 5 much. Left out, 3 for deep and 4 for block.",
+        ge=1,
+        le=10,
+        group="shortcuts",
+        widget="slider",
+        advanced=True,
+    )
+    cache_branch: Whole | None = knob(
+        None,
+        "Cache branch",
+        "How much of a U-Net the other steps compute: 0 the outermost blocks alone, higher numbers more.",
+        ge=0,
+        le=31,
+        group="shortcuts",
+        widget="number",
+        advanced=True,
+    )
+    cache_threshold: Number | None = knob(
+        None,
+        "Cache threshold",
+        "How much the first block may change, as a share, before the block cache computes a step whole. Left out, 0.1.",
+        ge=0,
+        le=1,
+        group="shortcuts",
+        widget="slider",
+        advanced=True,
+    )
+    cache_center: Number | None = knob(
+        None,
+        "Cache center",
+        "The share of the run around which whole steps crowd, such as 0.3. Left out, they are spaced evenly.",
+        ge=0,
+        le=1,
+        group="shortcuts",
+        widget="slider",
+        advanced=True,
+    )
+    token_merging: Number | None = knob(
+        None,
+        "Token merging",
+        "The share of like places that attend together, which is faster in large pictures and loses detail: 0 none.",
+        ge=0,
+        le=0.75,
+        group="shortcuts",
+        widget="slider",
+        advanced=True,
+    )
+    token_merging_levels: Whole | None = knob(
+        None,
+        "Token merging levels",
+        "At how many of a U-Net's sizes tokens are merged, from the largest that attends to itself. Left out, 1.",
+        ge=1,
+        le=8,
+        group="shortcuts",
+        widget="number",
         advanced=True,
     )
     source: Source = knob(
@@ -505,8 +589,9 @@ class GenerationRequest(Part):
         return (self.source.image,) if isinstance(self.source, FromImage) else ()
 
     def to_dict(self) -> dict[str, object]:
-        """The request as plain JSON values; fields that are None are left out, and passes where there are none."""
-        return self.model_dump(mode="json", exclude_none=True, exclude=set() if self.passes else {"passes"})
+        """The request as plain JSON values; fields that are None are left out, and lists that are empty."""
+        empty = {name for name in ("adapters", "passes") if not getattr(self, name)}
+        return self.model_dump(mode="json", exclude_none=True, exclude=empty)
 
     def to_json(self) -> str:
         """The canonical JSON text of the request."""
