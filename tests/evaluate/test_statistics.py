@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pinxit.evaluate import statistics
 from pinxit.evaluate.statistics import frechet_distance, kernel_distance, paired_difference, wilson
 
 
@@ -44,3 +45,11 @@ def test_the_frechet_distance_of_two_gaussians() -> None:
     second = draw.normal(2, 3, size=(20_000, 3))
     assert frechet_distance(first, second) == pytest.approx(3 * 4 + 3 * (3 - 1) ** 2, rel=0.05)
     assert frechet_distance(first, first) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_frechet_distance_of_few_and_of_many_is_one_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(2)
+    first, second = draw.normal(size=(40, 6)), draw.normal(0.5, 2, size=(50, 6))
+    few = frechet_distance(first, second)
+    monkeypatch.setattr(statistics, "_FEW", 0)
+    assert frechet_distance(first, second) == pytest.approx(few, rel=1e-9)

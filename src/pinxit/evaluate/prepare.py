@@ -15,7 +15,10 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from pinxit.evaluate.asks import SHARES, Domain
-from pinxit.evaluate.references import EXAM_COLUMNS, JUDGE, SECOND, Source, marks
+from pinxit.evaluate.independent import LABEL, Graph, inception_features
+from pinxit.evaluate.references import EXAM_COLUMNS, INDEPENDENT, JUDGE, SECOND, Source, marks
+from pinxit.evaluate.run import SHARP
+from pinxit.evaluate.statistics import kernel_distance
 from pinxit.schema.errors import Missing
 from pinxit.train.data.backgrounds import BackgroundShares
 from pinxit.train.data.bank import Bank
@@ -29,6 +32,7 @@ MARKED = 600
 """Real pictures from which the ceilings are counted."""
 
 REAL = 512
+INDEPENDENT_REAL = 384
 COPY_QUANTILE = 0.99
 _BATCH = 64
 _WHITE_OR_COLOUR = BackgroundShares(white=0.15, colour=0.85, gradient=0, scene=0)
@@ -40,6 +44,21 @@ REALITY = CompositionSettings(
     held_out_rules=False,
 )
 Composed = tuple[torch.Tensor, tuple[SceneFacts, ...]]
+
+
+def measure_reality(graph: Graph, bank: Bank, domain: Domain, destination: Path) -> Path:
+    """Store what the independent network sees in real pictures of the domain, in the folder of a judge."""
+    pictures = domain_pictures(bank, domain, INDEPENDENT_REAL, size=SHARP)[0]
+    features = inception_features(graph, pictures)
+    noise = torch.randint(0, 256, (32, 3, SHARP, SHARP), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    told = {
+        "network": LABEL,
+        "real": f"{kernel_distance(features[::2], features[1::2])[0]:.6g}",
+        "noise": f"{kernel_distance(inception_features(graph, noise), features)[0]:.6g}",
+    }
+    path = destination / INDEPENDENT
+    save_file({"features": features.astype(np.float16)}, path, metadata=told)
+    return path
 
 
 def prepare(workshop: Path, bank: Bank, destination: Path, domain: Domain) -> Path:
@@ -90,7 +109,7 @@ def real_pictures(bank: Bank, domain: Domain, count: int, *, seed: int) -> Compo
     return _composed(made, count, seed)
 
 
-def domain_pictures(bank: Bank, domain: Domain, count: int, *, seed: int = 1) -> Composed:
+def domain_pictures(bank: Bank, domain: Domain, count: int, *, seed: int = 1, size: int = SIDE) -> Composed:
     """Real pictures such as a model of this domain should paint: single things on plain grounds."""
     settings = CompositionSettings(
         kinds=KindShares(single=1, pair=0, size=0, count=0, colour=0),
@@ -99,7 +118,7 @@ def domain_pictures(bank: Bank, domain: Domain, count: int, *, seed: int = 1) ->
         jitter=0.2,
         even_concepts=True,
     )
-    return _composed(Composer(bank, settings, size=SIDE, concepts=domain.concepts, styles=domain.styles), count, seed)
+    return _composed(Composer(bank, settings, size=size, concepts=domain.concepts, styles=domain.styles), count, seed)
 
 
 def _composed(composer: Composer, count: int, seed: int) -> Composed:

@@ -4,6 +4,7 @@
 judge.safetensors, second-judge.safetensors   two networks; the second saw other drawings and serves retrieval alone
 references.safetensors   traces int8 [N, E] of the bank's training drawings; features float16 [M, D] of real pictures
 references.json          the drawings' names and sets, the judges' marks on real pictures, the domain those show
+independent.safetensors  features float16 [M, 2048] that a network of others gives real pictures, if it was at hand
 exam.png                 real pictures in rows of eight, 96 pixels each, for `pinxit evaluate --check`
 ```
 """
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from pinxit.evaluate.asks import TASKS, Domain, drawing_of
@@ -31,6 +33,7 @@ from pinxit.train.data.split import Split
 from pinxit.train.judge import SIDE, Judge, judged, load_judge
 
 JUDGE, SECOND = "judge", "second-judge"
+INDEPENDENT = "independent.safetensors"
 EXAM_COLUMNS = 8
 SHIPPED = Path(__file__).parent / "judges"
 
@@ -46,6 +49,15 @@ class Source:
     package: str
     licence: str
     author: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Independent:
+    """Features [M, D] of real pictures, the distance between their halves, and that of noise to them."""
+
+    features: NDArray[np.float64]
+    real: float
+    noise: float
 
 
 class References:
@@ -89,6 +101,20 @@ class References:
         """Embeddings of the training drawings, float32 [N, E], of length one."""
         values = self.arrays["traces"].astype(np.float32)
         return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
+
+    @cached_property
+    def independent(self) -> Independent | None:
+        """What the independent network sees in real pictures; None where that was never measured."""
+        path = self.folder / INDEPENDENT
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="np") as file:
+                told = file.metadata() or {}
+                features = np.asarray(file.get_tensor("features"), np.float64)
+            return Independent(features=features, real=float(told["real"]), noise=float(told["noise"]))
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise BadModelFile(f"{path} is damaged.", hint="Install pinxit again.") from error
 
     @cached_property
     def exam(self) -> tuple[torch.Tensor, list[SceneFacts]]:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pinxit.evaluate.asks import LANGUAGES, TASKS, Domain
+from pinxit.evaluate.autoencoder import Loss
+from pinxit.evaluate.independent import LABEL, Graph, inception_features
 from pinxit.evaluate.references import Marks, References
 from pinxit.evaluate.run import (
     Painted,
@@ -49,6 +51,8 @@ class Report:
     distances: Mapping[str, float]
     copying: Mapping[str, float]
     statistics: Mapping[str, float]
+    independent: Mapping[str, float]
+    autoencoder: Mapping[str, Loss]
 
     def to_json(self) -> dict[str, Any]:
         """The names that other programs rely on come first; a task that was not asked is left out."""
@@ -74,6 +78,8 @@ class Report:
             "distances": self.distances,
             "copying": self.copying,
             "statistics": self.statistics,
+            "independent": {"network": LABEL, **self.independent} if self.independent else None,
+            "autoencoder": {style: asdict(loss) for style, loss in self.autoencoder.items()} or None,
             "checks": {"shuffled": _shares(self.shuffled), "noise": _shares(self.noise)},
         }
 
@@ -82,8 +88,19 @@ def _shares(tasks: Mapping[str, Score]) -> dict[str, float]:
     return {task: round(score.share, 4) for task, score in tasks.items()}
 
 
-def make_report(model: str, painted: Painted, references: References, domain: Domain | None) -> Report:
-    """Score a model's pictures. Of a foreign model (no domain) only what needs no knowledge of its training."""
+def make_report(
+    model: str,
+    painted: Painted,
+    references: References,
+    domain: Domain | None,
+    *,
+    graph: Graph | None = None,
+    losses: Mapping[str, Loss] | None = None,
+) -> Report:
+    """Score a model's pictures. Of a foreign model (no domain) only what needs no knowledge of its training.
+
+    `graph` is the independent network, if it is at hand, and `losses` those of the model's autoencoder, if measured.
+    """
     foreign = domain is None
     known = domain is not None
     return Report(
@@ -105,6 +122,8 @@ def make_report(model: str, painted: Painted, references: References, domain: Do
         distances=_distances(painted, references, domain),
         copying=copied(painted, references) if known else {},
         statistics=picture_statistics(painted),
+        independent=_independent(painted, references, domain, graph),
+        autoencoder=losses or {},
     )
 
 
@@ -121,7 +140,7 @@ def _marked(marks: Marks) -> dict[str, Score]:
 
 def _distances(painted: Painted, references: References, domain: Domain | None) -> dict[str, float]:
     """KID and FID on the judge's own features against the stored real pictures; only of the domain that those show."""
-    if domain is None or set(domain.concepts) != set(references.domain.concepts):
+    if not _is_domain(domain, references):
         return {}
     own = features(painted)
     if len(own) < FEWEST_FEATURES:
@@ -129,6 +148,26 @@ def _distances(painted: Painted, references: References, domain: Domain | None) 
     real = references.arrays["features"].astype("float64")
     kid, error = kernel_distance(own, real)
     return {"kid": kid, "kid_error": error, "fid": frechet_distance(own, real)}
+
+
+def _is_domain(domain: Domain | None, references: References) -> bool:
+    """Are the stored real pictures those that a model of this domain should paint?"""
+    return domain is not None and set(domain.concepts) == set(references.domain.concepts)
+
+
+def _independent(
+    painted: Painted, references: References, domain: Domain | None, graph: Graph | None
+) -> dict[str, float]:
+    """KID and FID on the independent network; beside them the KID of real halves (about 0) and of noise."""
+    real = references.independent
+    if graph is None or real is None or painted.sharp is None or not _is_domain(domain, references):
+        return {}
+    own = inception_features(graph, painted.sharp)
+    if len(own) < FEWEST_FEATURES:
+        return {}
+    kid, error = kernel_distance(own, real.features)
+    fid = frechet_distance(own, real.features)
+    return {"kid": kid, "kid_error": error, "fid": fid, "kid_real": real.real, "kid_noise": real.noise}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

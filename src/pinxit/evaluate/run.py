@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from pinxit.evaluate.seeing import Reading, answers, readings
 from pinxit.train.data.sources import STYLES
 from pinxit.train.judge import FIELDS, SIDE, Verdict, judged
 
+SHARP = 256
 Paint = Callable[[Ask], Image.Image]
 Watch = Callable[[int, int], None]
 OBJECT_TASKS = frozenset(TASKS) - {"background", "colour"}
@@ -25,12 +26,16 @@ OBJECT_TASKS = frozenset(TASKS) - {"background", "colour"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Painted:
-    """The pictures of one model, uint8 [N, 3, 96, 96], and what the judge says of them."""
+    """The pictures of one model, uint8 [N, 3, 96, 96], and what the judge says of them.
+
+    `sharp` are those of one thing at 256 pixels, uint8 [M, 3, 256, 256], where they were asked for.
+    """
 
     asks: tuple[Ask, ...]
     pictures: Tensor
     verdict: Verdict
     readings: tuple[Reading, ...]
+    sharp: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +48,26 @@ class Retrieved:
     cells: int
 
 
-def paint_all(asks: Sequence[Ask], paint: Paint, references: References, watch: Watch) -> Painted:
-    """Paint every ask, one after another, and judge the pictures."""
+def paint_all(
+    asks: Sequence[Ask], paint: Paint, references: References, watch: Watch, *, sharp: bool = False
+) -> Painted:
+    """Paint every ask, one after another, and judge the pictures; with `sharp`, keep those of one thing larger too."""
     pictures = torch.empty(len(asks), 3, SIDE, SIDE, dtype=torch.uint8)
+    large: list[Tensor] = []
     for at, ask in enumerate(asks):
         watch(at, len(asks))
-        small = paint(ask).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
-        pictures[at] = torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)
+        picture = paint(ask).convert("RGB")
+        pictures[at] = _resized(picture, SIDE)
+        if sharp and ask.facts.kind == "single":
+            large.append(_resized(picture, SHARP))
     watch(len(asks), len(asks))
-    return judge_all(asks, pictures, references)
+    painted = judge_all(asks, pictures, references)
+    return replace(painted, sharp=torch.stack(large)) if large else painted
+
+
+def _resized(picture: Image.Image, side: int) -> Tensor:
+    small = picture.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)
 
 
 def judge_all(asks: Sequence[Ask], pictures: Tensor, references: References) -> Painted:

@@ -12,6 +12,9 @@ Interval = tuple[float, float]
 _Z = 1.959964
 """Two-sided 95 %."""
 
+_FEW = 4_000_000
+"""Pairs of features up to which their products are laid out."""
+
 
 def wilson(right: int, count: int) -> Interval:
     """The 95 % interval of a share of `right` in `count` (Wilson 1927). The whole range for no observations."""
@@ -62,7 +65,12 @@ def _mmd2(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 def frechet_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """The Frechet distance of two sets of features as Gaussians (Heusel et al. 2017, eq. 6); small sets raise it."""
     mean = first.mean(axis=0) - second.mean(axis=0)
-    a, b = (np.atleast_2d(np.cov(values, rowvar=False)) for values in (first, second))
-    # The trace of sqrt(a b) is the sum of the square roots of its eigenvalues, which are real and not negative.
-    roots = np.sqrt(np.clip(np.linalg.eigvals(a @ b).real, 0, None)).sum()
-    return float(mean @ mean + np.trace(a) + np.trace(b) - 2 * roots)
+    a, b = ((values - values.mean(axis=0)) / math.sqrt(len(values) - 1) for values in (first, second))
+    # The covariances are a'a and b'b; the trace of the square root of their product is the sum of ab's singular values.
+    roots = np.linalg.svd(a @ b.T, compute_uv=False).sum() if len(a) * len(b) <= _FEW else _roots(a, b)
+    return float(mean @ mean + np.square(a).sum() + np.square(b).sum() - 2 * roots)
+
+
+def _roots(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """The same sum from the eigenvalues of the covariances' product, for sets much larger than their features."""
+    return float(np.sqrt(np.clip(np.linalg.eigvals(a.T @ a @ b.T @ b).real, 0, None)).sum())

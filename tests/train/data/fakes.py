@@ -10,13 +10,15 @@ import math
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
 from pinxit.train.data.build import BuildOptions
-from pinxit.train.data.sources import LABELS, Source, source_named
+from pinxit.train.data.sources import LABELS, Pinned, source_named
 from pinxit.train.data.split import cell_is_drawn
 
+P = TypeVar("P", bound=Pinned)
 CAT, APPLE, GRAPES, FLAG, BOOK, STAR = "1F431", "1F34E", "1F347", "1F6A9", "1F4D5", "2B50"
 
 
@@ -77,12 +79,12 @@ def pack(folder: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def pinned(source: Source, cache: Path, files: dict[str, bytes]) -> Source:
+def pinned(source: P, cache: Path, files: dict[str, bytes]) -> P:
     """`source` with its package in the cache and the pin that fits."""
     return pinned_file(source, pack(cache / f"{source.name}-{source.version.replace(':', '_')}", files))
 
 
-def pinned_file(source: Source, path: Path) -> Source:
+def pinned_file(source: P, path: Path) -> P:
     return replace(source, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
@@ -146,6 +148,16 @@ def webp_files() -> dict[str, bytes]:
         picture.save(buffer, "WEBP", lossless=True, exact=True)
         files[f"assets/{key.lower()}.webp"] = buffer.getvalue()
     return files
+
+
+def node(folder: Path, lines: list[object], error: str = "") -> Path:
+    """A folder with a stand-in for `node` that draws these portraits, or fails."""
+    folder.mkdir()
+    (folder / "drawn").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    script = f"echo '{error}' >&2; exit 1" if error else f"cat {folder / 'drawn'}"
+    (folder / "node").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "node").chmod(0o755)
+    return folder
 
 
 def debian_package(folder: Path, drawings: dict[str, str]) -> Path:

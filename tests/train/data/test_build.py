@@ -10,7 +10,8 @@ import pytest
 
 from pinxit.schema.errors import BadInput, Missing, UnknownName
 from pinxit.train.data.bank import Bank
-from pinxit.train.data.build import build, shrunk
+from pinxit.train.data.build import build
+from pinxit.train.data.journal import shrunk
 from tests.train.data import fakes
 
 

@@ -10,7 +10,7 @@ from pinxit.schema.errors import BadInput, Missing, UnknownName
 from pinxit.train.data.bank import Bank
 from pinxit.train.data.drawings import read_package
 from pinxit.train.data.names import Labels, read_labels
-from pinxit.train.data.sheet import contact_sheet
+from pinxit.train.data.sheet import contact_sheet, write_sheets
 from pinxit.train.data.sources import STYLES, source_named, style_named
 from tests.train.data import fakes
 
@@ -39,6 +39,7 @@ def test_clip_art_is_kept_when_its_words_name_a_thing(tmp_path: Path, labels: La
         "food/fruit/x1.svg": clip("A Red Apple"),
         "food/fruit/apple_ada_artist_01.svg": clip("R16 sibmission"),
         "food/fruit/x2.svg": clip("Various Cliparts"),
+        "food/fruit/x6.svg": clip("Various Cliparts").replace("nonsense", "grapes"),
         "food/fruit/x3.svg": clip("grapes", licence="example/by-nc"),
         "shapes/stars/x4.svg": clip("star"),
         "transportation/aiga-symbols/star.svg": clip("star"),
@@ -48,8 +49,9 @@ def test_clip_art_is_kept_when_its_words_name_a_thing(tmp_path: Path, labels: La
     package = read_package(source, fakes.debian_package(tmp_path / "p", drawings), labels)
     found = {candidate.id: candidate for candidate in package.candidates}
     assert {key.removeprefix("openclipart/") for key in found} == {
-        "food/fruit/x1", "food/fruit/apple_ada_artist_01", "animals/x5"
+        "food/fruit/x1", "food/fruit/apple_ada_artist_01", "animals/x5", "food/fruit/x6"
     }  # fmt: skip
+    assert found["openclipart/food/fruit/x6"].words.en == ("grapes",)
     apple = found["openclipart/food/fruit/x1"]
     assert apple.words.en == ("red apple",)
     assert apple.words.zh == ("苹果", "红苹果")
@@ -86,6 +88,13 @@ def test_squashed_names_are_split_into_words(tmp_path: Path, labels: Labels) -> 
     ]
 
 
+def test_misspelt_names_mean_what_they_mean(tmp_path: Path, labels: Labels) -> None:
+    known = replace(labels, by_slug={**labels.by_slug, "hamster": fakes.CAT})
+    icons = fakes.iconify_files({"hampster": fakes.star(5, "#222")})
+    package = read_package(source_named("fxemoji"), fakes.pack(tmp_path / "p", icons), known)
+    assert [candidate.concept for candidate in package.candidates] == [fakes.CAT]
+
+
 def test_icons_are_named_by_their_files_once(tmp_path: Path, labels: Labels) -> None:
     names = ("rain-day", "add-circle-16", "add-circle-48", "rain-day-fill", "abstract-004", "x")
     files = fakes.iconify_files({name: f'<path fill="currentColor" d="M0 0h9v9z" id="{name}"/>' for name in names})
@@ -105,6 +114,16 @@ def test_a_contact_sheet_shows_a_source(bank: Bank) -> None:
     assert len(sheet.getcolors(100_000) or ()) > 5
     with pytest.raises(BadInput, match="holds no drawings of 'nothing'"):
         contact_sheet(bank, "nothing")
+
+
+def test_sheets_of_every_source_and_their_page(bank: Bank, tmp_path: Path) -> None:
+    written = write_sheets(bank, tmp_path / "sheets", limit=4000)
+    assert {path.stem for path in written} == {drawing.source for drawing in bank.drawings}
+    assert all(path.stat().st_size <= 4000 for path in written)
+    page = (tmp_path / "sheets" / "README.md").read_text()
+    assert "## game-icons" in page
+    assert "CC-BY-3.0" in page
+    assert "![noto](noto.webp)" in page
 
 
 def test_styles_are_named_in_both_languages() -> None:

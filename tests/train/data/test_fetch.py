@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pinxit.schema.errors import BadInput, Missing
-from pinxit.train.data.fetch import fetch
+from pinxit.train.data.fetch import fetch, fetched
 from pinxit.train.data.sources import SOURCES, source_named
 from tests.train.data import fakes
 
@@ -33,7 +33,9 @@ def test_a_package_comes_through_its_client_once(
     wanted = fakes.pinned_file(source_named(source), given)
     monkeypatch.setenv("GIVES", str(given))
     client(tmp_path / "bin", monkeypatch, "npm" if wanted.client == "npm" else "apt-get", script)
+    assert fetched(wanted, cache) is None
     first = fetch(wanted, cache)
+    assert fetched(wanted, cache) == first
     assert first.read_bytes() == given.read_bytes()
     client(tmp_path / "bin", monkeypatch, "npm", "exit 1")
     client(tmp_path / "bin", monkeypatch, "apt-get", "exit 1")

@@ -90,7 +90,7 @@ class Bank:
                 f"The bank in {folder} has format {facts['format']}, this pinxit reads format {FORMAT}.",
                 hint="Build it again with `pinxit data build`.",
             )
-        lines = (folder / "index.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = list(filter(None, (folder / "index.jsonl").read_text(encoding="utf-8").split("\n")))
         bank = Bank(folder, tuple(_drawing(json.loads(line)) for line in lines), tuple(facts["sizes"]))
         for size in bank.sizes:
             if bank.pixels(size).shape != (len(lines), size, size, 4):

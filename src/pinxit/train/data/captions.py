@@ -16,7 +16,7 @@ import numpy as np
 from pinxit.train.data import chinese, english
 from pinxit.train.data.concepts import first_keys
 from pinxit.train.data.facts import SceneFacts
-from pinxit.train.data.sources import STYLES
+from pinxit.train.data.sources import PORTRAIT_STYLES, STYLES
 from pinxit.train.data.split import chinese_is_held_out
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class CaptionSettings:
 
 DEFAULTS = CaptionSettings()
 _FIRST = frozenset(first_keys(1000))
-_STYLE_WORDS = {style.key: (style.en, style.zh) for style in STYLES}
+_STYLE_WORDS = {style.key: (style.en, style.zh) for style in (*STYLES, *PORTRAIT_STYLES)}
 
 
 class Chooser:

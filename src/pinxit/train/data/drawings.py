@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,50 @@ _ICON_FILLS = re.compile(r"-(?:fill|static|line|outline|filled)\b")
 _SQUASHED_SIGNS = re.compile(
     "arrow|pointing|reverse|left|right|black|white|empty|eyes|tears|sweat|smile|frown|one|two|three|flag|cross|symbol"
 )
+_MISSPELT = {
+    "bouquetofflowers": "bouquet",
+    "cellphone": "mobile-phone",
+    "chilipepper": "hot-pepper",
+    "chineseflag": "flag-china",
+    "constructionsign": "construction",
+    "dissapointedrelief": "sad-but-relieved-face",
+    "faxicon": "fax-machine",
+    "franceflag": "flag-france",
+    "greatbritainflag": "flag-united-kingdom",
+    "hampster": "hamster",
+    "heartarrow": "heart-with-arrow",
+    "italianflag": "flag-italy",
+    "japanflag": "flag-japan",
+    "koreaflag": "flag-south-korea",
+    "manltepiececlock": "mantelpiece-clock",
+    "opticaldiscicon": "optical-disk",
+    "perservere": "persevering-face",
+    "printericon": "printer",
+    "russianflag": "flag-russia",
+    "saggitarius": "sagittarius",
+    "softicecream": "soft-ice-cream",
+    "spanishflag": "flag-spain",
+    "spurtingwhale": "spouting-whale",
+    "toykotower": "tokyo-tower",
+    "videocasette": "videocassette",
+    "waningbibbousmoon": "waning-gibbous-moon",
+    "wiredkeyboard": "keyboard",
+}
+"""File names that no spelling of a label answers to."""
+
 _DROPPED_ICONS = re.compile(r"^abstract-|^(?:plain|perspective-dice)-|^empty-\w+$")
 
 
-def read_package(source: Source, path: Path, labels: Labels) -> Package:
-    """List the drawings of a package file. Raises BadInput when its layout is not the expected one."""
+def read_package(source: Source, path: Path, labels: Labels, core: Path | None = None) -> Package:
+    """List the drawings of a package file; one that draws portraits needs the package `core` as well.
+
+    Raises BadInput when its layout is not the expected one, and Missing when what reads it is not installed.
+    """
     try:
+        if core is not None:
+            from pinxit.train.data.portraits import read_portraits
+
+            return read_portraits(source, path, core)
         if source.reader == "openclipart":
             try:
                 from pinxit.train.data.openclipart import read_openclipart
@@ -60,7 +98,7 @@ def read_package(source: Source, path: Path, labels: Labels) -> Package:
             if source.reader == "emoji-webp":
                 return _emoji_pictures(source, archive, labels)
             return _iconify(source, archive, labels)
-    except (KeyError, tarfile.TarError, json.JSONDecodeError) as error:
+    except (KeyError, OSError, tarfile.TarError, json.JSONDecodeError) as error:
         raise BadInput(
             f"{source.package} {source.version} is not laid out as expected: {error}.",
             hint=f"Leave out the source {source.name!r}, or pin a version that its reader knows.",
@@ -140,6 +178,7 @@ def _iconify(source: Source, archive: tarfile.TarFile, labels: Labels) -> Packag
 
 
 def _emoji_named(name: str, aliases: Sequence[str], code: str | None, labels: Labels) -> tuple[str, Words] | None:
+    name = _MISSPELT.get(name, name)
     if code is not None:
         if has_tone(code):
             return None
@@ -199,7 +238,7 @@ def _text(author: Any) -> str:
     return str(author) if author else "not given"
 
 
-def iter_styles(packages: dict[str, Package], styles: dict[str, str]) -> Iterator[tuple[str, str]]:
+def iter_styles(packages: Mapping[str, Package], styles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """(concept, style) of every emoji that the packages hold."""
     for name, package in packages.items():
         for candidate in package.candidates:

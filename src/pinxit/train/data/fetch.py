@@ -8,26 +8,37 @@ import subprocess
 from pathlib import Path
 
 from pinxit.schema.errors import BadInput, Missing
-from pinxit.train.data.sources import Source
+from pinxit.train.data.sources import Pinned
 
 _TIME_LIMIT = 600.0
 
 
-def fetch(source: Source, cache: Path) -> Path:
+def fetch(source: Pinned, cache: Path) -> Path:
     """The package file of `source`, from `cache` or through its client.
 
     Raises Missing when the client is not installed or the registry no longer has the version, BadInput when the
     bytes are not those that were pinned.
     """
-    folder = cache / f"{source.name}-{source.version.replace(':', '_')}"
-    found = _only_file(folder)
+    found = fetched(source, cache)
     if found is None:
-        found = _download(source, folder)
-    check_hash(source, found)
+        found = _download(source, _folder(source, cache))
+        check_hash(source, found)
     return found
 
 
-def check_hash(source: Source, path: Path) -> str:
+def fetched(source: Pinned, cache: Path) -> Path | None:
+    """The package file where it is in `cache` already. Raises BadInput when its bytes are not those pinned."""
+    found = _only_file(_folder(source, cache))
+    if found is not None:
+        check_hash(source, found)
+    return found
+
+
+def _folder(source: Pinned, cache: Path) -> Path:
+    return cache / f"{source.name}-{source.version.replace(':', '_')}"
+
+
+def check_hash(source: Pinned, path: Path) -> str:
     """The sha256 of the file. Raises BadInput when it is not the one pinned for `source`."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -45,7 +56,7 @@ def _only_file(folder: Path) -> Path | None:
     return files[0] if files else None
 
 
-def _command(source: Source, folder: Path) -> list[str]:
+def _command(source: Pinned, folder: Path) -> list[str]:
     match source.client:
         case "npm":
             wanted = f"{source.package}@{source.version}"
@@ -56,7 +67,7 @@ def _command(source: Source, folder: Path) -> list[str]:
             return ["apt-get", "download", f"{source.package}={source.version}"]
 
 
-def _download(source: Source, folder: Path) -> Path:
+def _download(source: Pinned, folder: Path) -> Path:
     if shutil.which(_command(source, folder)[0]) is None:
         raise Missing(
             f"{source.package} {source.version} comes through {source.client}, which is not installed.",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] lxml ships no types
 
-from pinxit.schema.errors import BadInput
+from pinxit.train.data.debian import data_member
 from pinxit.train.data.drawings import Candidate, Package
 from pinxit.train.data.names import Labels, Words, is_plural, slugged
 from pinxit.train.data.sources import Source
@@ -46,6 +46,7 @@ _FOLDERS = (
     "computer/hardware/",
 )
 _UNWANTED = re.compile(r"aiga|roadsigns|pantyhose|religion|cardbacks|duplicates|map|diagram|banner|border|frame|logo")
+_UNWANTED_TITLES = re.compile(r"road sign|boating rules|sailing")
 _LARGEST = 150_000
 _PRIVATE = "{http://purl.org/dc/elements/1.1/}"
 _SVG = "http://www.w3.org/2000/svg"
@@ -65,6 +66,7 @@ _GENERIC = frozenset(
     {"food", "people", "office", "animal", "mammal", "insect", "dessert", "sports", "music", "symbol", "tool", "party"}
     | {"clothing", "holiday", "fruit", "person", "face", "body", "game", "map", "stop", "man", "woman", "side", "signs"}
     | {"left", "right", "sign", "hour", "air", "two", "three", "top", "light", "play", "small", "open", "red", "up"}
+    | {"silhouette", "beach", "wedding", "water", "sea", "sunset"}
 )
 _SMALL_WORDS = frozenset({"a", "an", "the", "of", "and", "with", "in", "on", "for", "to", "by"})
 
@@ -77,7 +79,7 @@ def read_openclipart(source: Source, path: Path, labels: Labels) -> Package:
     nouns = _nouns(labels)
     found: list[Candidate] = []
     copyright_line = ""
-    with tarfile.open(fileobj=io.BytesIO(_data_member(path)), mode="r:xz") as archive:
+    with tarfile.open(fileobj=io.BytesIO(data_member(path)), mode="r:xz") as archive:
         for member in archive:
             file = archive.extractfile(member) if member.isfile() else None
             if file is None:
@@ -89,21 +91,6 @@ def read_openclipart(source: Source, path: Path, labels: Labels) -> Package:
                 candidate = _candidate(source, member.name.removeprefix(_ROOT), file.read(), labels, nouns)
                 found += [candidate] if candidate is not None else []
     return Package(tuple(found), f"copyright: {copyright_line or 'not stated'}")
-
-
-def _data_member(path: Path) -> bytes:
-    """The `data.tar.xz` inside a .deb, which is an `ar` archive."""
-    data = path.read_bytes()
-    if data[:8] != b"!<arch>\n":
-        raise BadInput(f"{path.name} is not a Debian package.", hint="Delete it and fetch it again.")
-    at = 8
-    while at + 60 <= len(data):
-        name = data[at : at + 16].decode("ascii", "replace").strip().rstrip("/")
-        size = int(data[at + 48 : at + 58])
-        if name == "data.tar.xz":
-            return data[at + 60 : at + 60 + size]
-        at += 60 + size + size % 2
-    raise BadInput(f"{path.name} holds no data.tar.xz.", hint="Its layout has changed; pin a version that has it.")
 
 
 def _is_wanted(member: tarfile.TarInfo) -> bool:
@@ -129,11 +116,15 @@ def _candidate(source: Source, inside: str, data: bytes, labels: Labels, nouns: 
     if root is None or etree.QName(root).localname != "svg" or not _is_public_domain(root):
         return None
     texts = (*_texts(root, "title", first=True), Path(inside).stem)
+    if _UNWANTED_TITLES.search(texts[0]):
+        return None
+    tags = _texts(root, "li")
     name = next(filter(None, (_named(_cleaned(text), labels, nouns) for text in texts)), None)
+    name = name or _filed(" ".join(map(_cleaned, texts)), [*tags, *reversed(Path(inside).parts[:-1])], nouns)
     if name is None:
         return None
     known = labels.words.get(labels.by_slug.get(slugged(name), ""))
-    keywords = (word for word in _texts(root, "li") if word in labels.vocabulary and word not in name)
+    keywords = (word for word in tags if word in labels.vocabulary and word not in name)
     author = next(iter(_creators(root)), source.author)
     words = Words(
         en=(name,),
@@ -206,6 +197,13 @@ def _named(text: str, labels: Labels, nouns: frozenset[str]) -> str | None:
     while words and words[0] in _SMALL_WORDS:
         words.pop(0)
     return " ".join(words) if words and {words[-1], words[-1].rstrip("s")} & nouns else None
+
+
+def _filed(text: str, tags: Sequence[str], nouns: frozenset[str]) -> str | None:
+    """For titles that say nothing (`r16 submission`): the tag or folder that names a thing, best one of the title's."""
+    things = [word for tag in tags for word in (tag, tag.removesuffix("s")) if word in nouns]
+    said = [word for word in text.split() if word in things]
+    return said[-1] if said else next(iter(things), None)
 
 
 def _document(root: Node) -> bytes:

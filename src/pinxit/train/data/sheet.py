@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import textwrap
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pinxit.schema.errors import BadInput
 from pinxit.train.data.bank import Bank
+from pinxit.train.data.sources import SOURCES
+
+_LONGEST = 44
+"""Letters of a caption."""
 
 
 def contact_sheet(
@@ -36,7 +44,51 @@ def contact_sheet(
     pixels = bank.pixels(min(bank.sizes, key=lambda size: (size < cell, size)))
     pictures = [on_colour(pixels[row], background) for row in chosen]
     names = [bank.drawings[row].en[:1] + (bank.drawings[row].zh[:1] if font else ()) for row in chosen]
-    return grid(pictures, [" ".join(name) for name in names], columns=columns, cell=cell, font=font)
+    texts = [textwrap.shorten(" ".join(name), _LONGEST, placeholder=" ...") for name in names]
+    return grid(pictures, texts, columns=columns, cell=cell, font=font)
+
+
+def write_sheets(bank: Bank, folder: Path, *, limit: int) -> list[Path]:
+    """A sheet of at most `limit` bytes for each source, as `SOURCE.webp`, and `README.md` that shows them all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = Counter(drawing.source for drawing in bank.drawings)
+    listed: dict[str, int] = json.loads((bank.folder / "bank.json").read_text("utf-8")).get("listed", {})
+    held_out = sum(drawing.split == "held_out" for drawing in bank.drawings)
+    lines = [
+        "# The drawings",
+        "",
+        f"{len(bank)} drawings of {len(counts)} sets, {held_out} of them held out. This page is written by "
+        "`pinxit data sheet`.",
+        "",
+    ]
+    authors = {source.name: source.author for source in SOURCES}
+    written: list[Path] = []
+    for source, count in counts.items():
+        first = next(drawing for drawing in bank.drawings if drawing.source == source)
+        path = folder / f"{source}.webp"
+        path.write_bytes(_encoded(contact_sheet(bank, source, count=60, cell=76), limit))
+        written.append(path)
+        author = authors.get(source, first.author)
+        lines += [
+            f"## {source}",
+            "",
+            f"{count} of the {listed.get(source, count)} drawings that its package lists; {author}; {first.licence}.",
+            "",
+            f"![{source}]({path.name})",
+            "",
+        ]
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+    return written
+
+
+def _encoded(sheet: Image.Image, limit: int) -> bytes:
+    """The sheet as WebP, as good as `limit` bytes allow, and smaller where even the lowest quality is too much."""
+    for quality in (85, 70, 55, 40):
+        buffer = io.BytesIO()
+        sheet.save(buffer, "WEBP", quality=quality, method=6)
+        if buffer.tell() <= limit:
+            return buffer.getvalue()
+    return _encoded(sheet.reduce(2), limit)
 
 
 def on_colour(pixels: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from typing import Literal
 from pinxit.schema.errors import UnknownName
 
 Client = Literal["npm", "pip", "apt"]
-Reader = Literal["labels", "emoji-webp", "iconify-emoji", "iconify-icons", "openclipart"]
+Reader = Literal["emoji-webp", "iconify-emoji", "iconify-icons", "openclipart", "portraits"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +26,8 @@ class Style:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One package of one registry. `sha256` is that of the file the client brings.
-
-    With `variants` a concept's several drawings are all kept. `tintable` drawings are single-colour shapes, kept white
-    so that a composition can give them any colour.
-    """
+class Pinned:
+    """One package of one registry. `sha256` is that of the file the client brings."""
 
     name: str
     client: Client
@@ -40,11 +36,26 @@ class Source:
     sha256: str
     licence: str
     author: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source(Pinned):
+    """A package of drawings.
+
+    With `variants` a concept's several drawings are all kept. `tintable` drawings are single-colour shapes, kept white
+    so that a composition can give them any colour.
+    """
+
     reader: Reader
     style: str
     weight: float = 1.0
     tintable: bool = False
     variants: bool = False
+
+    @property
+    def emoji(self) -> bool:
+        """Does it draw emoji, in a style that other sets draw them in too?"""
+        return self.reader in ("emoji-webp", "iconify-emoji")
 
 
 STYLES: tuple[Style, ...] = (
@@ -125,7 +136,13 @@ STYLES: tuple[Style, ...] = (
     Style(
         key="fluent-color", family="fluent-color", en=("app icon", "gradient app icon"), zh=("应用图标",), weight=0.3
     ),
-    Style(key="weather", family="meteocons", en=("weather icon", "weather icon style"), zh=("天气图标",), weight=0.5),
+    Style(
+        key="weather",
+        family="meteocons",
+        en=("weather icon", "weather icon style"),
+        zh=("天气图标",),
+        weight=0.5,
+    ),
     Style(
         key="clipart",
         family="openclipart",
@@ -135,7 +152,81 @@ STYLES: tuple[Style, ...] = (
     ),
 )
 
-LABELS = Source(
+PORTRAIT_STYLES: tuple[Style, ...] = (
+    Style(
+        key="open-peeps",
+        family="open-peeps",
+        en=("hand-drawn portrait style", "open peeps style"),
+        zh=("手绘人物风格", "手绘头像风格"),
+        weight=0.2,
+    ),
+    Style(
+        key="lorelei",
+        family="lorelei",
+        en=("black and white portrait style", "ink portrait style"),
+        zh=("黑白肖像风格", "黑白线描人像"),
+        weight=0.1,
+    ),
+    Style(
+        key="notionists",
+        family="notionists",
+        en=("line drawing portrait style", "sketched portrait style"),
+        zh=("线稿人物风格", "速写头像风格"),
+        weight=0.1,
+    ),
+    Style(
+        key="adventurer",
+        family="adventurer",
+        en=("comic portrait style", "comic avatar style"),
+        zh=("漫画头像风格", "漫画人物风格"),
+        weight=0.2,
+    ),
+    Style(
+        key="micah",
+        family="micah",
+        en=("outlined portrait style", "outlined avatar style"),
+        zh=("描边头像风格", "描边人物风格"),
+        weight=0.2,
+    ),
+    Style(
+        key="personas",
+        family="personas",
+        en=("flat portrait style", "flat avatar style"),
+        zh=("扁平头像风格", "扁平人物风格"),
+        weight=0.2,
+    ),
+    Style(
+        key="big-smile",
+        family="big-smile",
+        en=("smiling mascot style", "cute avatar style"),
+        zh=("可爱头像风格", "笑脸头像风格"),
+        weight=0.2,
+    ),
+    Style(
+        key="big-ears",
+        family="big-ears",
+        en=("big-eared cartoon style", "caricature style"),
+        zh=("大耳朵卡通风格", "夸张漫画头像"),
+        weight=0.2,
+    ),
+    Style(
+        key="toon-head",
+        family="toon-head",
+        en=("cartoon portrait style", "toon portrait style"),
+        zh=("卡通头像风格", "卡通人物肖像"),
+        weight=0.2,
+    ),
+    Style(
+        key="miniavs",
+        family="miniavs",
+        en=("minimal avatar style", "minimal portrait style"),
+        zh=("极简头像风格", "极简人物风格"),
+        weight=0.2,
+    ),
+)
+"""Styles that draw people alone, from the neck up."""
+
+LABELS = Pinned(
     name="labels",
     client="npm",
     package="emojibase-data",
@@ -143,11 +234,20 @@ LABELS = Source(
     sha256="d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a",
     licence="MIT",
     author="Miles Johnson",
-    reader="labels",
-    style="",
 )
 
-SOURCES: tuple[Source, ...] = (
+PORTRAIT_CORE = Pinned(
+    name="portraits-core",
+    client="npm",
+    package="@dicebear/core",
+    version="9.4.3",
+    sha256="6ca7dae651c74ad547e548fbe7c41f49aaa377cf4617259277518389bf6b1a3d",
+    licence="MIT",
+    author="Florian Körner",
+)
+"""The program that the portrait packages need."""
+
+_THINGS: tuple[Source, ...] = (
     Source(
         name="fluent-3d",
         client="npm",
@@ -307,8 +407,120 @@ SOURCES: tuple[Source, ...] = (
     ),
 )
 
-FIRST_SOURCES: tuple[str, ...] = ("fluent-3d", "fluent-flat", "noto", "twemoji")
-"""The four sets that a first, quick bank is made of."""
+_PORTRAITS: tuple[Source, ...] = (
+    Source(
+        name="open-peeps",
+        client="npm",
+        package="@dicebear/open-peeps",
+        version="9.4.3",
+        sha256="65b664ec00dc69c068051461f2b5bd97c8335af676e36c284e906a3017c23d4f",
+        licence="CC0-1.0",
+        author="Pablo Stanley (Open Peeps)",
+        reader="portraits",
+        style="open-peeps",
+    ),
+    Source(
+        name="lorelei",
+        client="npm",
+        package="@dicebear/lorelei",
+        version="9.4.3",
+        sha256="78cbba0a6c4d14e1af7c62ffa9a73bd98a8cda02e28690110e199348cd6a9c06",
+        licence="CC0-1.0",
+        author="Lisa Wischofsky",
+        reader="portraits",
+        style="lorelei",
+    ),
+    Source(
+        name="notionists",
+        client="npm",
+        package="@dicebear/notionists",
+        version="9.4.3",
+        sha256="edb28f4a346e50b9a810b754960cda924cfb2e05763cefddb4acb940dfb96445",
+        licence="CC0-1.0",
+        author="Zoish (Notionists)",
+        reader="portraits",
+        style="notionists",
+    ),
+    Source(
+        name="adventurer",
+        client="npm",
+        package="@dicebear/adventurer",
+        version="9.4.3",
+        sha256="6edeac04f94ef6177c946918dce012e530200dfcc274b4f954239e33ecbe590c",
+        licence="CC-BY-4.0",
+        author="Lisa Wischofsky",
+        reader="portraits",
+        style="adventurer",
+    ),
+    Source(
+        name="micah",
+        client="npm",
+        package="@dicebear/micah",
+        version="9.4.3",
+        sha256="b948931f01e97147ce8cdcfc4dfdad5c029bcb1ad57420dc0b22bc0aeb1d3fa7",
+        licence="CC-BY-4.0",
+        author="Micah Lanier",
+        reader="portraits",
+        style="micah",
+    ),
+    Source(
+        name="personas",
+        client="npm",
+        package="@dicebear/personas",
+        version="9.4.3",
+        sha256="6f5b4765c4d54444ab0330c4a89da53636662de3b04118b827f005a31332d002",
+        licence="CC-BY-4.0",
+        author="Draftbit",
+        reader="portraits",
+        style="personas",
+    ),
+    Source(
+        name="big-smile",
+        client="npm",
+        package="@dicebear/big-smile",
+        version="9.4.3",
+        sha256="8dbd7b96c9ceaf9dd7c280cdae4f0bb3e43ab2798b7bedbe355fbb3ce30e87bb",
+        licence="CC-BY-4.0",
+        author="Ashley Seo",
+        reader="portraits",
+        style="big-smile",
+    ),
+    Source(
+        name="big-ears",
+        client="npm",
+        package="@dicebear/big-ears",
+        version="9.4.3",
+        sha256="02fc47ff824b783142e6c85c2ba182ff535a7b40f65bfddfafa2b4f8d86eef50",
+        licence="CC-BY-4.0",
+        author="The Visual Team",
+        reader="portraits",
+        style="big-ears",
+    ),
+    Source(
+        name="toon-head",
+        client="npm",
+        package="@dicebear/toon-head",
+        version="9.4.3",
+        sha256="b9cd3b5def9fb2c37a9acba2e4b9bd00268b6eaff705d596756e8d921a4580c8",
+        licence="CC-BY-4.0",
+        author="Johan Melin",
+        reader="portraits",
+        style="toon-head",
+    ),
+    Source(
+        name="miniavs",
+        client="npm",
+        package="@dicebear/miniavs",
+        version="9.4.3",
+        sha256="cebf19ca30a49e88a60824f994f5fa2d9f9f7e2cbc7eb3bcad5b5af166f78274",
+        licence="CC-BY-4.0",
+        author="Webpixels",
+        reader="portraits",
+        style="miniavs",
+    ),
+)
+
+SOURCES: tuple[Source, ...] = (*_THINGS, *_PORTRAITS)
 
 
 def source_named(name: str, table: tuple[Source, ...] = SOURCES) -> Source:
@@ -321,7 +533,7 @@ def source_named(name: str, table: tuple[Source, ...] = SOURCES) -> Source:
 
 def style_named(key: str) -> Style:
     """The style with this key. Raises UnknownName with the nearest keys."""
-    for style in STYLES:
+    for style in (*STYLES, *PORTRAIT_STYLES):
         if style.key == key:
             return style
-    raise UnknownName("drawing style", key, [style.key for style in STYLES], field="styles")
+    raise UnknownName("drawing style", key, [style.key for style in (*STYLES, *PORTRAIT_STYLES)], field="styles")

@@ -23,12 +23,15 @@ class Looks:
         self._hashes: list[tuple[int, int]] = []
         self._thumbs: list[Sequence[int]] = []
         self._families: dict[str, list[int]] = {}
+        self._lone: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def add(self, hash_: int, thumb: Sequence[int], family: str) -> None:
-        """Remember a drawing of the set `family`."""
+    def add(self, hash_: int, thumb: Sequence[int], family: str, *, lone: bool = False) -> None:
+        """Remember a drawing of the set `family`; a `lone` one is never told to look like another."""
+        if lone:
+            self._lone.add(len(self._hashes))
         self._families.setdefault(family, []).append(len(self._hashes))
         self._hashes.append((hash_ >> 64, hash_ & (2**64 - 1)))
         self._thumbs.append(thumb)
@@ -59,7 +62,8 @@ class Looks:
             close = close[close[:, 0] < close[:, 1]]
             difference = np.abs(thumbs[close[:, 0]] - thumbs[close[:, 1]]).mean(-1)
             found.append(close[difference <= shade])
-        return np.concatenate(found)
+        pairs = np.concatenate(found)
+        return pairs[~np.isin(pairs, list(self._lone)).any(axis=1)] if self._lone else pairs
 
 
 def smallest_twin(count: int, pairs: NDArray[np.int64]) -> list[int]:
