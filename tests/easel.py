@@ -12,6 +12,7 @@ from torch import nn
 
 from pinxit.engine.catalog import Catalog
 from pinxit.engine.machine import GIB, Machine
+from pinxit.engine.means import Means
 from pinxit.engine.plan import Plan, Resolved, plan, resolve
 from pinxit.engine.residency import Residency
 from pinxit.engine.run import Stop, never, run
@@ -109,16 +110,21 @@ class Easels:
             self._made[name, dtype] = Easel(
                 library=Library([self.folder], builtin=self.folder / "pinxit"),
                 catalog=build_catalog(),
-                residency=Residency(dtype=dtype),
+                residency=Residency(means=means_of(dtype)),
                 model=name,
             )
         return self._made[name, dtype]
 
 
+def means_of(dtype: torch.dtype | None) -> Means:
+    """What asks for one number format; None asks for nothing."""
+    return Means.of(precision=dtype and str(dtype).removeprefix("torch."))
+
+
 def easel_for(folder: Path, model: str, *, dtype: torch.dtype | None = torch.float32) -> Easel:
     """An easel of a test's own folder of models."""
     library = Library([folder], builtin=folder / "absent")
-    return Easel(library=library, catalog=build_catalog(), residency=Residency(dtype=dtype), model=model)
+    return Easel(library=library, catalog=build_catalog(), residency=Residency(means=means_of(dtype)), model=model)
 
 
 class CountedCalls:

@@ -62,6 +62,8 @@ NAMES_FAMILIES = {
         "vae",
     },
     "pinxit.train.export": {"pinxit"},
+    "pinxit.train.diffusion": {"pinxit"},
+    "pinxit.train.preview": {"taesd"},
     "pinxit.train.start": {"pinxit"},
 }
 """Outside a family's own folder only these import it: the list of what we bring, and what keeps our training."""

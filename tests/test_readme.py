@@ -33,7 +33,7 @@ def test_the_examples_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for argv in commands():
         out, err = io.StringIO(), io.StringIO()
         terminal = Terminal(out=out, err=err, input=io.BytesIO(), lang=language_of(argv, {}))
-        code = run(faster(argv), terminal, open_studio=lambda: studio)
+        code = run(faster(argv), terminal, open_studio=lambda means=None, /: studio)
         assert (code, bool(out.getvalue())) == (0, True), f"{argv}: {err.getvalue()}"
     assert {path.name for path in tmp_path.iterdir()} >= {
         "apple.png",

@@ -1,121 +1,28 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pinxit.bench import command
-from pinxit.bench.builtin import Everyday, NoPicture
-from pinxit.bench.cases import TIERS, Case, Dtype
-from pinxit.bench.command import compare, main, parse
-from pinxit.bench.driver import StackSpec
-from pinxit.bench.report import Report, machine_facts, markdown, text, write_page
+from pinxit.bench.builtin import Everyday
+from pinxit.bench.cold import NoPicture
+from pinxit.bench.command import main, parse
+from pinxit.bench.page import record
+from pinxit.bench.report import Report
+from pinxit.bench.score import Ratio, Row
+from pinxit.bench.session import Setting
 from pinxit.engine.machine import Machine
-from tests.bench.fakes import fake
+from tests.bench.test_page import full, row, spread
 
-MACHINE = Machine(cores=2, memory=2**34, available=2**33, flags=frozenset({"avx2", "avx512_bf16", "sse"}))
-KEYS = {
-    "tier",
-    "date",
-    "ratio_vs_diffusers_fp32",
-    "ratio_vs_diffusers_bf16",
-    "builtin_cold_seconds",
-    "builtin_warm_seconds",
-    "builtin_peak_rss_mb",
-    "builtin_cold_seconds_4_steps",
-    "builtin_warm_seconds_4_steps",
-    "headline_case",
-    "threads",
-    "rounds",
-    "machine",
-    "versions",
-    "ceiling_gflops",
-    "weights_sha256",
-    "rows",
-    "ratios",
-    "skipped",
-}
+MACHINE = Machine(cores=2, memory=2**34, available=2**33, flags=frozenset({"avx512_bf16"}))
 
 
-def report(tier: str = "quick", **given: Any) -> Report:
-    machine = machine_facts(MACHINE)
-    return Report(tier=tier, date="2026-01-01 00:00 UTC", threads=1, rounds=1, machine=machine, **given)
-
-
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """A comparison of fakes: ours is right, and one peer is not."""
-    log = tmp_path_factory.mktemp("bench") / "log"
-    case = Case(name="unet-32", kind="unet", height=32, width=32)
-    tier = replace(TIERS["quick"], cases=(case,), rounds=1, peers=("diffusers", "absent", "wrong", "late"))
-    options = replace(parse(["quick", "--threads", "1", "--noise", "99"]), tier=tier)
-
-    def spec(name: str, dtype: Dtype) -> StackSpec:
-        value = 1.5 if name == "wrong" else 1.0
-        return fake(name, log, dtype, value=value, broken="start" if name == "late" else "")
-
-    found = report(cases=(case,))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "why_absent", lambda name: "not installed: x" if name == "absent" else "")
-        patch.setattr(command, "CEILING", 64)
-        compare(found, options, spec)
-    return found
-
-
-def test_a_comparison_says_everything_once(compared: Report) -> None:
-    found: dict[str, Any] = json.loads(json.dumps(compared.to_json()))
-    assert set(found) == KEYS
-    status = {(row["dtype"], row["stack"]): row["status"] for row in found["rows"]}
-    assert status == {
-        (dtype, stack): "failed" if stack == "wrong" else "ok"
-        for dtype in ("float32", "bfloat16")
-        for stack in ("pinxit", "diffusers", "wrong")
-    }
-    assert found["skipped"]["absent"] == "not installed: x"
-    assert found["skipped"]["late (bfloat16)"] == "RuntimeError: cannot start"
-    assert [(one["dtype"], one["peer"]) for one in found["ratios"]] == [
-        ("float32", "diffusers"),
-        ("bfloat16", "diffusers"),
-    ]
-    assert found["ratio_vs_diffusers_fp32"] > 0
-    assert found["ratio_vs_diffusers_bf16"] > 0
-    assert found["versions"] == {"pinxit": "1.0", "diffusers": "1.0", "wrong": "1.0"}
-    assert set(found["ceiling_gflops"]) == {"float32", "bfloat16"}
-
-
-def test_a_failed_row_shows_its_reason_instead_of_a_time(compared: Report) -> None:
-    shown = text(compared.to_json())
-    (line,) = [line for line in shown.splitlines() if "| float32 | wrong |" in line]
-    assert "FAILED" in line
-    assert "5.0e-01 off the reference, 1e-04 is allowed" in line
-    assert "skipped absent: not installed: x" in shown
-
-
-def test_the_page_keeps_the_last_run_of_every_tier(compared: Report, tmp_path: Path) -> None:
-    page = tmp_path / "docs" / "performance.md"
-    everyday = [
-        Everyday(steps=None, cold_seconds=4.0, warm_seconds=2.0, peak_mb=700),
-        Everyday(steps=4, cold_seconds=3.0, warm_seconds=0.5, peak_mb=690),
-    ]
-    write_page(report("builtin", builtin=everyday).to_json(), page)
-    write_page(compared.to_json(), page)
-    write_page(compared.to_json(), page)
-    written = page.read_text("utf-8")
-    assert written.count("## `pinxit bench quick`") == 1
-    assert "| its own | 4.00 | 2.00 | 700 |" in written
-    assert "| 4 | 3.00 | 0.50 |  |" in written
-    assert "2 cores (avx2, avx512_bf16), 16.0 GiB; 1 threads" in written
-    assert {path.name for path in (tmp_path / "docs" / "performance").iterdir()} == {"quick.json", "builtin.json"}
-
-
-def test_numbers_that_were_not_measured_are_null() -> None:
-    found = report("builtin").to_json()
-    assert found["ratio_vs_diffusers_fp32"] is None
-    assert found["builtin_cold_seconds"] is None
-    assert "## `pinxit bench builtin`" in markdown(found)
+@pytest.fixture(autouse=True)
+def one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "this_machine", lambda: MACHINE)
 
 
 def test_the_built_in_model_that_is_missing_is_skipped_with_the_reason(
@@ -136,12 +43,74 @@ def test_the_command_line_is_checked(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["slow"]) == 2
     assert main(["quick", "--rounds", "0"]) == 2
     assert main(["quick", "--threads", "0"]) == 2
-    assert main(["quick", "--case", "unet-1"]) == 2
+    assert main(["quick", "--only", "unet-1"]) == 2
     assert "there are unet-32" in capsys.readouterr().err
-    assert main(["quick", "--peer", "nobody"]) == 2
-    assert "there are pinxit, diffusers" in capsys.readouterr().err
+    assert main(["quick", "--against", "nobody"]) == 2
+    assert "there are pinxit-bf16" in capsys.readouterr().err
     assert main(["--help"]) == 0
-    chosen = parse(["full", "--case", "pair-64", "--rounds", "2", "--dtype", "bfloat16", "--peer", "openvino"])
-    assert chosen.tier.peers == ("openvino",)
-    assert [case.name for case in chosen.tier.cases] == ["pair-64"]
-    assert (chosen.tier.rounds, chosen.dtypes, chosen.tier.builtin) == (2, ("bfloat16",), False)
+    assert "pip install diffusers==" in capsys.readouterr().out.replace("\n", " ")
+    chosen = parse(["full", "--only", "pair-64", "--rounds", "2", "--against", "openvino-bf16"], MACHINE)
+    (turn,) = chosen.tier.turns
+    assert (turn.case.name, turn.rounds, turn.stacks) == ("pair-64", 2, ("pinxit-bf16", "openvino-bf16"))
+
+
+def test_ours_is_what_users_of_the_machine_get() -> None:
+    old = Machine(cores=2, memory=None, available=None, flags=frozenset({"avx2"}))
+    assert parse([], MACHINE).default == "pinxit-bf16"
+    assert parse([], old).default == "pinxit-fp32"
+    assert parse(["gpu"], old).default == "pinxit-fp16"
+
+
+def test_without_a_gpu_its_tier_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gpu"]) == 1
+    assert "There is no GPU here" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_where_today_left_it(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    names = [turn.case.name for turn in parse(["full"], MACHINE).tier.turns]
+    run = full(now, 2.5)
+    run["rows"] = [{"date": now, **row("unet-64", name).to_json()} for name in _stacks("unet-64")]
+    record(run, page)
+    left = parse(["full", "--write-docs", str(page), "--resume"], MACHINE).tier.turns
+    assert [turn.case.name for turn in left] == [name for name in names if name != "unet-64"]
+    record({**run, "rows": [{**one, "date": "2020-01-01"} for one in run["rows"]]}, page)
+    assert len(parse(["full", "--write-docs", str(page), "--resume"], MACHINE).tier.turns) == len(names)
+
+
+def _stacks(case: str) -> tuple[str, ...]:
+    return next(turn.stacks for turn in parse(["full"], MACHINE).tier.turns if turn.case.name == case)
+
+
+@pytest.mark.parametrize(("step", "code", "said"), [(2.4, 0, ""), (2.0, 1, "Slower: ratio_vs_diffusers_fp32 is 2.00")])
+def test_the_check_fails_where_ours_got_slower(
+    step: float,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    record(full("2026-01-01 00:00 UTC", 2.5), tmp_path / "performance.md")
+
+    def measured(report: Report, setting: Setting) -> None:
+        report.ratios.append(
+            Ratio(case="pair-64", ours="pinxit-bf16", peer="diffusers-fp32", times=spread(step), rounds=3)
+        )
+        setting.save()
+
+    monkeypatch.setattr(command, "compare", measured)
+    kept = str(tmp_path / "performance" / "full.json")
+    assert main(["full", "--only", "pair-64", "--check", kept]) == code
+    assert said in capsys.readouterr().err
+    assert main(["full", "--only", "pair-64", "--check", str(tmp_path / "nothing.json")]) == 0
+    assert "nothing is checked" in capsys.readouterr().err
+
+
+def test_ours_being_wrong_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(report: Report, setting: Setting) -> None:
+        report.rows.append(Row(case="unet-32", stack="pinxit-bf16", numbers="bfloat16", status="failed", why="off"))
+
+    monkeypatch.setattr(command, "compare", wrong)
+    assert main(["quick", "--only", "unet-32"]) == 1

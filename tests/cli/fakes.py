@@ -15,6 +15,7 @@ from PIL import Image
 from pinxit.cli.app import run
 from pinxit.cli.commands import COMMANDS, Entry
 from pinxit.cli.terminal import Terminal, language_of
+from pinxit.engine.means import Means
 from pinxit.engine.output import check_output, write_picture
 from pinxit.schema.errors import Interrupted, UnknownName
 from pinxit.schema.events import Event, Finished, FinishedImage, ImageReady, Planned, StageStarted, Stepped
@@ -46,6 +47,7 @@ class FakeStudio:
     torch: str = "2.13.0"
     interrupt: Callable[[int], None] | None = None
     error: BaseException | None = None
+    means: Means | None = None
     asked: list[tuple[GenerationRequest, Mapping[str, bytes]]] = field(default_factory=list[Any])
     adopted: list[Path] = field(default_factory=list[Path])
     catalog: Any = field(
@@ -54,6 +56,9 @@ class FakeStudio:
 
     def models(self) -> Sequence[Any]:
         return _named(["pinxit", *(path.stem for path in self.adopted)])
+
+    def adapters(self) -> Sequence[Any]:
+        return _named(["few-step"])
 
     def add_model(self, path: Path) -> str:
         self.adopted.append(path)
@@ -86,6 +91,7 @@ class FakeStudio:
         *,
         output: Path | None = None,
         stop: Callable[[], bool] = lambda: False,
+        previews: bool = False,
     ) -> Iterator[Event]:
         plan = self.plan(request, inputs)
         if output is not None:
@@ -97,7 +103,8 @@ class FakeStudio:
             yield StageStarted(stage="denoise")
             total = recipe.steps or 0
             for step in range(total):
-                yield Stepped(index=step, total=total, sigma=1.0, seconds=0.25, image=index)
+                preview = Image.new("RGB", (8, 8), (step, 0, 0)) if previews else None
+                yield Stepped(index=step, total=total, sigma=1.0, seconds=0.25, image=index, preview=preview)
                 if self.interrupt is not None:
                     self.interrupt(step)
                 if stop():
@@ -161,5 +168,10 @@ def call(
     out, err = io.StringIO(), io.StringIO()
     lang = language_of(argv, environment or {})
     terminal = Terminal(out=out, err=err, input=io.BytesIO(stdin), lang=lang)
-    code = run(argv, terminal, open_studio=lambda: studio or FakeStudio(), commands=commands)
+    def opened(means: Means | None = None, /) -> FakeStudio:
+        made = studio or FakeStudio()
+        made.means = means
+        return made
+
+    code = run(argv, terminal, open_studio=opened, commands=commands)
     return Result(code=code, out=out.getvalue(), err=err.getvalue())

@@ -79,6 +79,7 @@ def test_the_page_of_paint_puts_the_rare_flags_last() -> None:
         "Further passes",
         "Output file",
         "Advanced",
+        "With what to compute",
         "Every command",
         "Examples",
     ]
@@ -104,7 +105,7 @@ def test_the_version_is_told() -> None:
         (["pain"], "There is no command pain.", "Did you mean pinxit paint or pinxit train?"),
         (["a red apple"], "There is no command a red apple.", 'To paint it: pinxit paint "a red apple"'),
         (["frobnicate"], "There is no command frobnicate.", "pinxit --help lists the commands."),
-        (["data"], "data needs a second word.", "Known: data build."),
+        (["data"], "data needs a second word.", "Known: data build, data pack, data sheet, data words."),
         (["paint"], "pinxit paint needs PROMPT.", "See pinxit paint --help."),
         (["paint", "a", "cat"], "Unexpected: cat", "Put words that belong together in quotes."),
         (["paint", "x", "--stps", "3"], "There is no flag --stps.", "Did you mean --steps or --shift?"),

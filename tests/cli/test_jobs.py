@@ -115,6 +115,36 @@ def test_data_build_refuses_what_is_wrong() -> None:
     assert "nowhere" in unknown.err
 
 
+def test_data_build_takes_everything_unless_told_and_a_pack_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pinxit.train.data import build as module
+
+    seen: list[Any] = []
+    monkeypatch.setattr(module, "build", lambda options, _: seen.append(options) or SimpleNamespace(drawings=()))
+    assert call("data", "build", "--out", "bank", "--pack", "drawings.tar.xz").code == 0
+    assert (seen[0].sources, seen[0].pack, seen[0].sizes) == (None, Path("drawings.tar.xz"), (256, 128))
+
+
+def test_data_pack_writes_what_the_packages_hold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from pinxit.train.data import listing as module
+    from tests.train.data import fakes
+
+    options = fakes.options(tmp_path / "packages")
+    found = module.list_drawings(options.table, options.labels, options.cache, lambda _: None)
+    asked: list[Any] = []
+    monkeypatch.setattr(module, "list_drawings", lambda *_, **words: asked.append(words) or found)
+    done = call("data", "pack", "--out", "new/drawings.tar.xz", "--sources", "noto", "--keep-going")
+    assert (done.code, done.out) == (0, "new/drawings.tar.xz\n")
+    assert "drawings, 0.0 MB" in done.err
+    assert asked == [{"wanted": ("noto",), "keep_going": True}]
+    told = call("data", "pack", "--out", "drawings.tar.xz", "--json").events[-1]
+    assert told["bytes"] == Path("drawings.tar.xz").stat().st_size
+    assert call("data", "build", "--out", "bank", "--pack", "drawings.tar.xz", "--size", "32").code == 0
+    assert call("data", "sheet", "bank", "--out", "sheets").out == "sheets\n"
+    assert {"README.md", "noto.webp"} <= {path.name for path in Path("sheets").iterdir()}
+    assert call("data", "sheet", "nowhere", "--out", "sheets").code == 5
+    assert "--out FILE" in call("data", "pack").err
+
+
 def test_data_build_names_the_extra_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pinxit.train.data.build", None)
     done = call("data", "build", "--out", "bank")

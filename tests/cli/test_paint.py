@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 from pinxit.cli import request_flags
 from pinxit.cli.parser import parse
 from pinxit.cli.texts import text
-from pinxit.schema.errors import BadImage, NumericError, OutOfMemory
+from pinxit.schema.errors import BadImage, BadInput, NumericError, OutOfMemory
 from pinxit.schema.parts import Blank, FromImage
 from pinxit.schema.picture import encode_image, read_record
 from pinxit.schema.request import GenerationRequest, validated
@@ -96,6 +97,7 @@ def test_arguments_and_requests_say_the_same(request: GenerationRequest) -> None
         for name in GenerationRequest.model_fields
         if given_by(name, request)
     ]
+    words += [f"--adapter={one}" for one in request.adapters]
     for one in request.passes:
         words += [f"--refiner={one.model}", f"--refiner-switch={one.switch!r}"]
     arguments = parse(words, request_flags.request_flags(), (), "paint", lambda key, **_: text(key))
@@ -104,7 +106,7 @@ def test_arguments_and_requests_say_the_same(request: GenerationRequest) -> None
 
 
 def given_by(name: str, request: GenerationRequest) -> bool:
-    return name not in ("source", "passes") and getattr(request, name) is not None
+    return name not in ("source", "passes", "adapters") and getattr(request, name) is not None
 
 
 def spelt(name: str, request: GenerationRequest) -> str:
@@ -190,6 +192,16 @@ def test_the_suffix_decides_the_format() -> None:
     )
 
 
+def test_previews_are_pictures_in_a_folder() -> None:
+    assert call("paint", "x", "--steps", "2", "--count", "2", "--previews", "steps").code == 0
+    names = sorted(path.name for path in Path("steps").iterdir())
+    assert names == ["01-01.png", "01-02.png", "02-01.png", "02-02.png"]
+    Path("taken").touch()
+    done = call("paint", "x", "--previews", "taken")
+    assert done.code == BadInput.exit_code
+    assert "The previews cannot be written to taken" in done.err
+
+
 def test_a_file_is_replaced_and_a_folder_only_grows() -> None:
     for seed in ("1", "2"):
         assert call("paint", "x", "--seed", seed, "--output", "a.png").code == 0
@@ -239,6 +251,17 @@ def test_a_model_is_a_name_or_a_path(word: str, is_path: bool) -> None:
     assert call("paint", "x", "--model", word, "--dry-run", studio=studio).code == 0
     assert studio.adopted == ([Path(word)] if is_path else [])
     assert studio.asked[0][0].model == ("dreamy" if is_path else word)
+
+
+def test_adapters_are_given_one_by_one() -> None:
+    studio = FakeStudio()
+    words = ("--adapter", "fur@0.5", "--adapter=./ink.safetensors@-1:0.25", "--adapter", "lora:a b")
+    assert call("paint", "x", *words, "--dry-run", studio=studio).code == 0
+    assert list(map(str, studio.asked[0][0].adapters)) == ["lora:fur@0.5", "lora:ink@-1.0:0.25", "lora:a b@1.0"]
+    assert studio.adopted == [Path("ink.safetensors")]
+    done = call("paint", "x", "--adapter", "fur@11")
+    assert done.code == 3
+    assert "adapters.0.weight must be a number from -10 to 10, not 11.0." in done.err
 
 
 def test_a_dry_run_paints_nothing() -> None:
@@ -329,3 +352,23 @@ def test_finished_pictures_are_named_when_a_later_one_fails() -> None:
 
     done = call("paint", "x", "--count", "3", studio=FakeStudio(interrupt=later))
     assert (done.code, done.out) == (130, "pictures/7-x.png\n")
+
+
+def test_unknown_words_are_replaced_only_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "pinxit"
+    folder.mkdir()
+    told = {"names": [{"en": ["cat"], "zh": ["猫"], "many": "cats"}], "words": ["a"], "near": {"lynx": 0}}
+    (folder / "words.json").write_text(json.dumps(told))
+    studio = FakeStudio()
+    assert call("paint", "a lynx", "--output", "x.png", studio=studio).code == 0
+    assert studio.asked[-1][0].prompt == "a lynx"
+    done = call("paint", "a lynx", "--output", "x.png", "--nearest-words", studio=studio)
+    assert studio.asked[-1][0].prompt == "a cat"
+    assert "The model was never taught 'lynx': painting 'cat' instead." in done.err
+    events = call("paint", "a lynx", "--output", "x.png", "--nearest-words", "--json", studio=studio).events
+    assert events[0] == {"event": "reworded", "asked": "a lynx", "prompt": "a cat", "words": {"lynx": "cat"}}
+    (folder / "words.json").unlink()
+    done = call("paint", "a lynx", "--output", "x.png", "--nearest-words", studio=studio)
+    assert studio.asked[-1][0].prompt == "a lynx"
+    assert "does not list its words" in done.err

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from pinxit.engine.means import Means
 from pinxit.engine.plan import Resolved, plan, resolve
 from pinxit.engine.residency import Residency
 from pinxit.engine.run import run
@@ -47,7 +48,7 @@ def load(residency: Residency, model: Resolved) -> None:
 
 def loading(path: Path, dtype: str, warm: Path) -> dict[str, object]:
     """What torch and its kernels take for themselves is no model's, so the small model `warm` is loaded before."""
-    residency = Residency(dtype=getattr(torch, dtype))
+    residency = Residency(means=Means.of(precision=dtype))
     load(residency, resolved(warm))
     residency.clear()
     model = resolved(path)
@@ -59,7 +60,7 @@ def loading(path: Path, dtype: str, warm: Path) -> dict[str, object]:
 
 
 def switching(paths: list[Path], count: int) -> dict[str, object]:
-    residency = Residency(dtype=torch.bfloat16)
+    residency = Residency(means=Means(precision="bfloat16"))
     models = [resolved(path) for path in paths]
     seen: list[int] = []
     for index in range(count + 2):

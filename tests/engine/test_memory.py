@@ -84,7 +84,7 @@ def test_loading_adds_little_more_than_the_files_size(
     size = path.stat().st_size * factor
     assert size > 60 * 2**20
     found = measured("load", path, computed, warm)
-    assert found["added"] < 1.1 * size
+    assert found["added"] < 1.15 * size, "blocks begin on pages of their own"
     assert found["peak"] < 1.6 * size, "one tensor at a time is there twice, and a little of the file is mapped"
 
 
@@ -120,8 +120,8 @@ def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
     for platform in ("linux", "win32"):
         monkeypatch.setattr(sys, "platform", platform)
         monkeypatch.setattr("ctypes.CDLL", lambda _: object())
-        allocator._trim.cache_clear()  # pyright: ignore[reportPrivateUsage] - what it found before
+        allocator._glibc.cache_clear()  # pyright: ignore[reportPrivateUsage] - what it found before
         allocator.release()
     monkeypatch.undo()
-    allocator._trim.cache_clear()  # pyright: ignore[reportPrivateUsage] - what it found before
+    allocator._glibc.cache_clear()  # pyright: ignore[reportPrivateUsage] - what it found before
     allocator.release()

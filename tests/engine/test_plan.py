@@ -73,15 +73,13 @@ def test_unknown_names_are_told_with_the_nearest(
     assert raised.value.field == next(iter(fields))
 
 
-@pytest.mark.parametrize("field", ["prompt", "negative"])
-def test_adapter_tags_are_refused(easels: Easels, field: str) -> None:
+def test_hypernetworks_are_refused(easels: Easels) -> None:
     with pytest.raises(BadInput) as raised:
-        easels("pinxit").resolve(**{field: "a cat <lora:fur:0.8>"})
+        easels("pinxit").resolve(prompt="a cat <hypernet:fur:0.8>")
     assert str(raised.value) == (
-        f"The {field} asks for the lora 'fur', and this version applies no adapters. "
-        f"Take <lora:...> out of the {field}."
+        "The prompt asks for the hypernet 'fur', and this version applies none. Take <hypernet:...> out of the prompt."
     )
-    assert raised.value.field == field
+    assert raised.value.field == "prompt"
 
 
 def test_a_picture_that_is_not_here_is_missing(easels: Easels) -> None:
@@ -126,7 +124,7 @@ def test_the_plan_tells_stages_needs_and_costs(easels: Easels) -> None:
         "decode": ("vae",),
         "finish": (),
     }
-    assert all(stage.bytes > 0.3 * GIB for stage in made.stages)
+    assert all(stage.bytes > 0.25 * GIB for stage in made.stages)
     assert made.bytes == max(stage.bytes for stage in made.stages)
     once = easels("pinxit").plan(count=1)
     assert made.stages[2].seconds == pytest.approx(3 * once.stages[2].seconds)
@@ -150,7 +148,7 @@ def test_a_plan_reads_well(easels: Easels) -> None:
     assert lines[1] == "picture   64x64, 2 from seed 7"
     assert lines[2] == "sampling  DPM++ 2M, Karras, 3 steps, guidance 4.0"
     assert lines[3].startswith("sigmas    4519 ")
-    assert lines[4].startswith("encode    text_encoder_2: about 0.35 GiB, 0.1 s")
+    assert lines[4].startswith("encode    text_encoder_2: about 0.")
     assert lines[5].startswith("prepare   -: about ")
     assert lines[-1].startswith("note      the schedule karras spends")
     assert len(lines) == 10
@@ -172,7 +170,7 @@ def test_what_cannot_fit_is_refused(easels: Easels) -> None:
         plan(resolved, SMALL)
     assert "A picture of 4096x4096 needs about " in raised.value.message
     assert "1.0 GiB are free" in raised.value.message
-    assert raised.value.hint == "Ask for a smaller size, or close other programs."
+    assert raised.value.hint.startswith("The largest of this shape that fits is ")
     assert raised.value.field == "size"
 
 

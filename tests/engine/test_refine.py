@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pinxit.engine import stages
+from pinxit.engine.means import Means
 from pinxit.engine.plan import Resolved, plan
 from pinxit.engine.refine import Refiner
 from pinxit.engine.residency import Residency
@@ -123,9 +124,9 @@ def test_the_scores_reach_the_refiner_alone(easel: Easel) -> None:
 
 def test_models_take_each_others_place_where_memory_is_short(easel: Easel, easels: Easels) -> None:
     resolved = easel.resolve(**TURN)
-    tight = Residency(replace(ROOMY, available=2**20), dtype=torch.float32)
+    tight = Residency(replace(easel.residency.machine, available=2**20), means=Means(precision="float32"))
     assert torch.equal(run(resolved, tight), run(resolved, easel.residency))
-    roomy = Residency(ROOMY, dtype=torch.float32)
+    roomy = Residency(easel.residency.machine, means=Means(precision="float32"))
     run(resolved, roomy)
     assert resolved.refiner is not None
     unets = [roomy.network(model, "unet") for model in resolved.models]
@@ -133,7 +134,7 @@ def test_models_take_each_others_place_where_memory_is_short(easel: Easel, easel
     first = tight.network(resolved, "unet")
     tight.network(resolved.refiner.resolved, "unet")
     assert tight.network(resolved, "unet") is not first
-    small = plan(resolved, replace(ROOMY, available=int(plan(resolved, ROOMY).bytes * 0.999)))
+    small = plan(resolved, ROOMY, means=Means(memory="low"))
     assert any("take each other's place" in note for note in small.notes)
     del easels
 

@@ -182,7 +182,7 @@ def test_too_little_memory_for_the_weights_is_told(
     def full(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("pinxit.engine.residency.load_into", full)
+    monkeypatch.setattr("pinxit.engine.loading.load_into", full)
     with pytest.raises(OutOfMemory) as raised:
         own.residency.network(own.resolve(), "text_encoder_2")
     assert str(raised.value) == (

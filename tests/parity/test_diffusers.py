@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from pinxit.engine import stages
+from pinxit.engine.means import Means
 from pinxit.engine.residency import Residency
 from pinxit.models.common.ldm_family import latent_size
 from pinxit.plugins.manager import build_catalog
@@ -38,7 +39,7 @@ def easel_of(easels: Easels, folder: str) -> tuple[Easel, Path]:
     if folder == "tiny":
         return easels("pinxit"), easels.model("pinxit")
     library = Library([], builtin=BUILTIN)
-    residency = Residency(dtype=torch.float32)
+    residency = Residency(means=Means(precision="float32"))
     return Easel(library=library, catalog=build_catalog(), residency=residency, model="pinxit"), BUILTIN
 
 
@@ -77,7 +78,7 @@ def test_a_picture_equals_diffusers(
         guidance_rescale=RESCALE,
         guidance_interval="all",
     )
-    residency = Residency(dtype=torch.float32)
+    residency = Residency(means=Means(precision="float32"))
     start = stages.prepare(resolved, residency, seed=7)
     clean = start.x
     for step in stages.denoise(resolved, residency, stages.encode(resolved, residency), start):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pinxit.engine import stages
+from pinxit.engine.means import Means
 from pinxit.engine.residency import Residency
 from pinxit.models.common.clip import ClipText
 from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
@@ -106,7 +107,7 @@ def ours(easel: Easel, latent: Tensor | None, noise: Tensor, **fields: object) -
     """Our picture [1,3,H,W] in 0..1, from `noise` or from `noise` over `latent`."""
     given = {"size": f"{SIZE[0]}x{SIZE[1]}", "sampler": "ddim", "schedule": "trailing", "guidance": GUIDANCE}
     resolved = easel.resolve(steps=STEPS, **given, **fields)
-    residency = Residency(dtype=torch.float32)
+    residency = Residency(means=Means(precision="float32"))
     start = stages.prepare(resolved, residency, seed=7)
     process, sigmas = resolved.facts.process, resolved.sigmas
     x = noise * (1 + sigmas[0] ** 2) ** 0.5

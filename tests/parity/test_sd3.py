@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from pinxit.engine import stages
+from pinxit.engine.means import Means
 from pinxit.engine.residency import Residency
 from pinxit.models.common.configs import ClipTextConfig, MmditConfig, T5Config
 from pinxit.models.sd3.config import Sd3Config
@@ -90,7 +91,7 @@ def ours(folder: Path, name: str, prompt: str, negative: str) -> tuple[np.ndarra
         schedule="normal",
         guidance=GUIDANCE,
     )
-    residency = Residency(dtype=torch.float32)
+    residency = Residency(means=Means(precision="float32"))
     start = stages.prepare(resolved, residency, seed=7)
     clean = start.x
     for step in stages.denoise(resolved, residency, stages.encode(resolved, residency), start):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from pinxit.engine import stages
+from pinxit.engine.means import Means
 from pinxit.engine.residency import Residency
 from pinxit.models.common.clip import ClipText
 from pinxit.models.common.configs import ClipTextConfig
@@ -103,7 +104,7 @@ def ours(root: Path, model: str, **fields: Any) -> tuple[Picture, Tensor]:
         empty_negative="model",
         **fields,
     )
-    residency = Residency(dtype=torch.float32)
+    residency = Residency(means=Means(precision="float32"))
     start = stages.prepare(resolved, residency, seed=7)
     x = start.x
     for step in stages.denoise(resolved, residency, stages.encode(resolved, residency), start):

@@ -135,6 +135,7 @@ def test_there_are_hooks() -> None:
     assert HOOKS == [
         "register_families",
         "register_kinds",
+        "register_adapters",
         "register_samplers",
         "register_schedules",
         "register_noises",

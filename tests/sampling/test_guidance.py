@@ -13,6 +13,7 @@ from torch import Tensor
 from pinxit.sampling.denoiser import Conditioning, Denoiser, Prediction, logged, precondition
 from pinxit.sampling.guidance import GUIDANCE, GuidanceOptions, cfg, composed, guided, interval, masked, rescale
 from pinxit.sampling.process import Epsilon, Flow, Velocity
+from pinxit.sampling.shortcuts import Shortcut
 from pinxit.schema.errors import BadInput
 from pinxit.schema.registry import Registry
 from tests.sampling.mixture import prediction
@@ -126,7 +127,8 @@ def test_a_network_becomes_a_denoiser(process: Any) -> None:
     x = process.add_noise(clean, eps, sigma)
     seen: list[tuple[Tensor, float, Conditioning]] = []
 
-    def network(scaled: Tensor, t: float, told: Conditioning, /) -> Tensor:
+    def network(scaled: Tensor, t: float, told: Conditioning, shortcut: Shortcut | None = None, /) -> Tensor:
+        assert shortcut is None
         seen.append((scaled, t, told))
         return process.output(x, clean, sigma).to(torch.bfloat16)
 

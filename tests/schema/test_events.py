@@ -9,12 +9,23 @@ import pytest
 from PIL import Image
 
 from pinxit.schema.errors import BadInput
-from pinxit.schema.events import Event, Failed, Finished, FinishedImage, ImageReady, Planned, StageStarted, Stepped
+from pinxit.schema.events import (
+    Event,
+    Failed,
+    Finished,
+    FinishedImage,
+    ImageReady,
+    Noted,
+    Planned,
+    StageStarted,
+    Stepped,
+)
 from tests.schema.strategies import EXAMPLE, EXAMPLE_RECORD
 
 EVENTS: tuple[Event, ...] = (
     Planned(request=EXAMPLE, stages=("encode", "denoise"), notes=("a note",)),
     StageStarted(stage="denoise"),
+    Noted(text="memory ran out"),
     Stepped(index=0, total=4, sigma=14.5, seconds=0.25, image=1),
     ImageReady(
         index=0,
@@ -33,12 +44,12 @@ def test_every_kind_of_event_is_told_in_plain_json() -> None:
     told = [event.to_json() for event in EVENTS]
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     names = [one["event"] for one in told]
-    assert names == ["planned", "stage_started", "stepped", "image_ready", "finished", "failed"]
+    assert names == ["planned", "stage_started", "noted", "stepped", "image_ready", "finished", "failed"]
     assert {type(event) for event in EVENTS} == set(get_args(Event))
 
 
 def test_the_fields_of_each_event() -> None:
-    planned, stage, stepped, ready, finished, failed = (event.to_json() for event in EVENTS)
+    planned, stage, noted, stepped, ready, finished, failed = (event.to_json() for event in EVENTS)
     assert planned == {
         "event": "planned",
         "request": EXAMPLE.to_dict(),
@@ -46,6 +57,7 @@ def test_the_fields_of_each_event() -> None:
         "notes": ["a note"],
     }
     assert stage == {"event": "stage_started", "stage": "denoise"}
+    assert noted == {"event": "noted", "text": "memory ran out"}
     assert stepped == {"event": "stepped", "index": 0, "total": 4, "sigma": 14.5, "seconds": 0.25, "image": 1}
     assert ready == {
         "event": "image_ready",

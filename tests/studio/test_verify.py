@@ -10,10 +10,10 @@ from PIL import Image
 from pinxit.schema.errors import BadImage, Missing, UnknownName
 from pinxit.schema.events import Event, Failed, ImageReady
 from pinxit.schema.picture import encode_image, pixels_sha256
-from pinxit.schema.record import Record
+from pinxit.schema.record import ModelFile, Record
 from pinxit.schema.request import GenerationRequest
 from pinxit.studio.verify import Change, Verdict, changes, compare, verify
-from tests.schema.strategies import EXAMPLE_RECORD
+from tests.schema.strategies import EXAMPLE_RECORD, record_of
 
 RED = Image.new("RGB", (8, 8), (200, 10, 10))
 
@@ -70,6 +70,14 @@ def test_what_changed_is_named() -> None:
         Change(what="model", then="tiny ababababab", now="tiny"),
         Change(what="torch", then="2.13.0", now="3.0.0"),
         Change(what="threads", then="2", now="4"),
+    )
+
+
+def test_an_adapter_that_changed_is_named() -> None:
+    record = record_of(EXAMPLE_RECORD.request.replace(adapters=("fur@0.5",)))
+    other = record.adapters[0].model_copy(update={"files": (ModelFile(name="fur.safetensors", sha256="ef" * 32),)})
+    assert changes(record, record.model_copy(update={"adapters": (other,)})) == (
+        Change(what="adapters", then="fur cdcdcdcdcd", now="fur efefefefef"),
     )
 
 

@@ -8,18 +8,28 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
+from pinxit.models.lora import config as lora
+from pinxit.models.taesd import config as taesd
+from pinxit.models.taesd.layout import LAYOUTS as TINY_LAYOUTS
 from pinxit.schema.errors import BadInput, Missing
 from pinxit.schema.events import Finished, ImageReady
+from pinxit.schema.parts import Refine
 from pinxit.schema.request import GenerationRequest
 from pinxit.studio import Studio
 from pinxit.studio.library import Library
 from pinxit.train.data.bank import Bank
-from pinxit.train.export import export
+from pinxit.train.export import export, export_refiner
 from pinxit.train.loop import Limits
 from pinxit.train.recipe import (
+    AdapterShape,
     DiffusionRecipe,
+    DistillationRecipe,
     Optimisation,
+    PreviewRecipe,
+    PreviewShape,
+    RefinerRecipe,
     TextRecipe,
     TextShape,
     UNetShape,
@@ -27,9 +37,14 @@ from pinxit.train.recipe import (
     VaeShape,
 )
 from pinxit.train.start import fill_workshop
+from pinxit.train.words import begin_as
 from pinxit.train.workshop import AnyRecipe, Job, load_vae, run
+from pinxit.weights.folder import read_model
+from pinxit.weights.header import read_header
+from pinxit.weights.identify import identify
+from tests.cli.fakes import call
 
-VAE = VaeShape(channel_mult=(1, 1, 2), z_channels=4)
+VAE = VaeShape(channel_mult=(1, 1, 1, 1, 2), z_channels=4)
 
 
 def _few(batch: int) -> Optimisation:
@@ -52,6 +67,36 @@ RECIPES: dict[str, AnyRecipe] = {
         pool=16,
         refresh=1,
         optimisation=_few(4),
+    ),
+    "refiner": RefinerRecipe(
+        kind="refiner",
+        shape=UNetShape(model_channels=32, channel_mult=(1, 2), transformer_depth=(0, 1), size_embedding=8),
+        size=64,
+        pool=16,
+        terminal=0.0,
+        optimisation=_few(4),
+    ),
+    "few-step-first": DistillationRecipe(
+        kind="distillation",
+        shape=AdapterShape(rank=2),
+        writes="few-step-first",
+        steps=2,
+        teacher_steps=4,
+        pool=2,
+        optimisation=_few(4),
+    ),
+    "few-step": DistillationRecipe(
+        kind="distillation",
+        shape=AdapterShape(rank=2),
+        after="few-step-first",
+        own=0.5,
+        steps=2,
+        teacher_steps=4,
+        pool=2,
+        optimisation=_few(4),
+    ),
+    "preview": PreviewRecipe(
+        kind="preview", shape=PreviewShape(channels=8, blocks=(1, 1, 1, 1)), size=32, pool=2, optimisation=_few(2)
     ),
 }
 
@@ -110,11 +155,77 @@ def test_training_goes_on_from_an_exported_model(drawings: Bank, workshop: Path,
     assert all(torch.allclose(after[key], value, rtol=2e-3, atol=1e-4) for key, value in before.items())
 
 
+def test_exported_model_brings_its_adapter_and_its_preview(drawings: Bank, workshop: Path, tmp_path: Path) -> None:
+    export(workshop, drawings, tmp_path / "model")
+    adapter = read_header(tmp_path / "model" / "few-step.safetensors")
+    recognised = lora.recognise(adapter)
+    assert recognised is not None
+    assert lora.config_from(recognised).ranks == (2,)
+    assert adapter.metadata["pinxit.family"] == "pinxit"
+    defaults = json.loads(adapter.metadata["pinxit.defaults"])
+    assert defaults.pop("steps") == 2
+    request = GenerationRequest(prompt="a cat", **defaults)
+    assert request.guidance == 1
+    match = identify(read_model(tmp_path / "model" / "preview" / "preview.safetensors"), TINY_LAYOUTS)
+    config = taesd.config_from(match)
+    assert (config.latent.channels, config.latent.downscale) == (VAE.z_channels, 8)
+    assert config.about.bases == ("pinxit",)
+
+
+def test_refiner_takes_the_last_steps(drawings: Bank, workshop: Path, tmp_path: Path) -> None:
+    export(workshop, drawings, tmp_path / "model")
+    export_refiner(workshop, tmp_path / "refiner")
+    studio = Studio(library=Library([], builtin=tmp_path / "model"))
+    name = studio.add_model(tmp_path / "refiner")
+    request = GenerationRequest(prompt="a cat", seed=1, steps=8)
+    refined = request.replace(passes=(Refine(model=name, switch=0.8),))
+    made = studio.plan(refined).resolved
+    assert made.refiner is not None
+    assert made.refiner.resolved.config.sizes == 5
+    pixels = [
+        next(event.pixels_sha256 for event in studio.paint(one) if isinstance(event, ImageReady))
+        for one in (request, refined)
+    ]
+    assert pixels[0] != pixels[1]
+
+
+def test_export_writes_the_refiner_where_it_is_told(workshop: Path, tmp_path: Path) -> None:
+    done = call("export", str(workshop), "--refiner", "--out", str(tmp_path / "second"))
+    assert (done.code, done.out) == (0, f"{tmp_path / 'second'}\n")
+    assert (tmp_path / "second" / "unet").is_dir()
+    assert not (tmp_path / "second" / "vae").exists()
+    assert "--out FOLDER" in call("export", str(workshop), "--refiner").err
+    assert "--data BANK" in call("export", str(workshop), "--out", "x").err
+
+
+def test_refiner_begins_as_the_model_it_refines(workshop: Path) -> None:
+    first = load_file(workshop / "unet.safetensors")
+    network = nn.ModuleDict({"same": nn.Linear(4, 3), "wider": nn.Linear(6, 3), "other": nn.Linear(4, 5)})
+    before = network.get_parameter("other.weight").detach().clone()
+    state = {"same.weight": torch.ones(3, 4), "wider.weight": torch.ones(3, 4), "other.weight": torch.ones(6, 4)}
+    begin_as(network, state)
+    same, wider, other = (network.get_parameter(f"{name}.weight") for name in ("same", "wider", "other"))
+    assert torch.equal(same, torch.ones(3, 4))
+    assert torch.equal(wider.sum(0), torch.tensor([3.0, 3, 3, 3, 0, 0]))
+    assert torch.equal(other, before)
+    second = load_file(workshop / "refiner.safetensors")
+    narrow, wide = (state["label_emb.0.0.weight"].shape[1] for state in (second, first))
+    assert (narrow, wide) == (32 + 5 * 8, 32 + 6 * 8)
+
+
+def test_preview_decoder_must_end_at_half_size(drawings: Bank, workshop: Path) -> None:
+    recipe = RECIPES["preview"].model_copy(update={"shape": PreviewShape(channels=8, blocks=(1, 1, 1))})
+    job = Job(name="odd", recipe=recipe, bank=drawings.folder, workshop=workshop, limits=Limits())
+    with pytest.raises(BadInput, match="3 levels") as caught:
+        run(job, lambda _: None)
+    assert caught.value.hint == "Give shape.blocks 4 numbers."
+
+
 def test_latents_come_out_normalised(workshop: Path) -> None:
     vae = load_vae(workshop)
     with torch.no_grad():
         mean, _ = vae.encode(torch.rand(4, 3, 64, 64) * 2 - 1)
-    assert mean.shape == (4, 4, 16, 16)
+    assert mean.shape == (4, 4, 4, 4)
     assert bool(torch.isfinite(mean).all())
 
 

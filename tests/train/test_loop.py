@@ -145,7 +145,15 @@ def test_learning_rate_rises_holds_and_falls() -> None:
 def test_shipped_recipes_are_valid() -> None:
     folder = Path(checkpoint.__file__).parent / "recipes"
     recipes = [read_recipe(path) for path in sorted(folder.glob("*.toml"))]
-    assert {recipe.kind for recipe in recipes} == {"vae", "text", "diffusion", "judge"}
+    assert {recipe.kind for recipe in recipes} == {
+        "vae",
+        "text",
+        "diffusion",
+        "refiner",
+        "distillation",
+        "preview",
+        "judge",
+    }
 
 
 def test_recipe_errors_name_the_entry(tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ def test_velocity_is_what_the_process_reads_back() -> None:
         torch.testing.assert_close(process.clean(exploding, velocity[item], sigma), z[item], rtol=1e-3, atol=1e-3)
 
 
+def test_a_refiners_timesteps_stay_below_its_end() -> None:
+    t = draw_timesteps(4000, terminal=0.0, below=200, generator=torch.Generator().manual_seed(1))
+    assert (int(t.min()), int(t.max())) == (0, 199)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_timesteps_cover_the_range_and_visit_the_end(share: float) -> None:
     t = draw_timesteps(4000, terminal=share, generator=torch.Generator().manual_seed(1))

@@ -4,205 +4,190 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pinxit.bench.builtin import FEW_STEPS, NoPicture, measure_builtin
-from pinxit.bench.cases import DTYPES, TIERS, Case, Dtype, Tier
-from pinxit.bench.driver import Bench, Child, StackError, StackSpec
-from pinxit.bench.report import Report, machine_facts, spread_text, text, write_page
-from pinxit.bench.score import NOISE_LIMIT, OURS, ratios_of, row_of
-from pinxit.bench.stacks import REFERENCE, TARGETS, spec_of, why_absent
-from pinxit.engine.machine import this_machine
+from pinxit.bench.builtin import FEW_STEPS, measure_builtin
+from pinxit.bench.cold import NoPicture
+from pinxit.bench.page import Found, gate, record, recorded
+from pinxit.bench.report import Report, machine_facts, text
+from pinxit.bench.score import NOISE_LIMIT, PROGRAM
+from pinxit.bench.session import Setting, compare, say
+from pinxit.bench.stacks import PEERS, STACKS, ours_here
+from pinxit.bench.tiers import BUILTIN_ROUNDS, TIERS, Tier, chosen, known_cases, without
+from pinxit.engine.machine import Machine, this_machine
 from pinxit.engine.places import cache_folder
 
 PAGE = Path("docs/performance.md")
-CEILING = 2048
-"""Rows and columns of the matrices whose product shows what the machine can do."""
-Specs = Callable[[str, Dtype], StackSpec]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line asks for. `noise` is the number of foreign cores above which a round does not count."""
+    """What the command line asks for."""
 
     tier: Tier
+    default: str
     threads: int
     noise: float
-    dtypes: tuple[Dtype, ...]
     cache: Path
     json: bool
     output: Path | None
     page: Path | None
+    check: Path | None
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command line `argv` and return the exit code."""
+    """Run the command line `argv` and return the exit code: 1 where ours is wrong or slower than recorded."""
+    machine = this_machine()
     try:
-        options = parse(list(argv))
+        options = parse(list(argv), machine)
     except SystemExit as error:
         return int(error.code or 0)
+    if options.tier.device != "cpu" and not any(gpu.device.startswith("cuda") for gpu in machine.gpus):
+        say("There is no GPU here that torch can use, so there is nothing to measure.")
+        return 1
+    before = recorded(options.check) if options.check else None
     report = Report(
         tier=options.tier.name,
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         threads=options.threads,
-        rounds=options.tier.rounds,
-        machine=machine_facts(this_machine()),
-        cases=options.tier.cases,
+        default=options.default,
+        machine=machine_facts(machine),
     )
-    if options.tier.cases:
-        _prepare_weights(options, report)
-        compare(report, options, lambda name, dtype: spec_of(name, dtype, options.cache / dtype))
+
+    def save() -> None:
+        if options.page is not None:
+            record(report.to_json(), options.page)
+
+    setting = Setting(
+        tier=options.tier,
+        threads=options.threads,
+        noise=options.noise,
+        cache=options.cache,
+        default=options.default,
+        machine=machine,
+        save=save,
+    )
+    compare(report, setting)
     if options.tier.builtin:
-        _everyday(report, options)
+        _everyday(report)
+    save()
     found = report.to_json()
     if options.output is not None:
         options.output.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    if options.page is not None:
-        write_page(found, options.page)
     print(json.dumps(found) if options.json else text(found))
-    return 1 if any(row.stack == OURS and row.status == "failed" for row in report.rows) else 0
+    slower = [] if options.check is None else _gated(found, before, options.check)
+    wrong = any(row.stack.startswith(PROGRAM) and row.status == "failed" for row in report.rows)
+    return 1 if slower or wrong else 0
 
 
-def parse(argv: list[str]) -> Options:
+def parse(argv: list[str], machine: Machine) -> Options:
     """Read the words after `pinxit bench`. Raises SystemExit, as argparse does."""
     parser = argparse.ArgumentParser(
         prog="pinxit bench",
         description="Measure speed and memory, and compare with other programs that are installed. Tiers: quick takes "
-        "a minute or two, full takes an hour, builtin looks at the built-in model alone.",
+        "a minute or two, full most of an hour, sdxl some minutes, gpu needs one, builtin looks at the built-in model "
+        "alone.",
+        epilog=f"For every program to take part: pip install {' '.join(PEERS)}",
     )
     parser.add_argument("tier", nargs="?", default="quick", choices=list(TIERS))
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the JSON object to a file, too")
-    parser.add_argument("--write-docs", type=Path, nargs="?", const=PAGE, metavar="PAGE", help=f"write {PAGE}")
-    parser.add_argument("--case", action="append", metavar="NAME", help="only this case; may be given again")
-    parser.add_argument("--peer", action="append", metavar="NAME", help="only this program beside ours")
-    parser.add_argument("--dtype", action="append", choices=DTYPES, help="only this number format; may be given again")
+    parser.add_argument(
+        "--write-docs",
+        type=Path,
+        nargs="?",
+        const=PAGE,
+        metavar="PAGE",
+        help=f"bring {PAGE} up to date with what was measured, after every case",
+    )
+    parser.add_argument("--only", type=_names, default=(), metavar="CASE,...", help="only these cases")
+    parser.add_argument("--skip", type=_names, default=(), metavar="CASE,...", help="all but these cases")
+    parser.add_argument("--against", type=_names, default=(), metavar="STACK,...", help="only these beside ours")
+    parser.add_argument("--resume", action="store_true", help="leave out what the page to be written has of today")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds that count, after one that warms up")
-    parser.add_argument("--threads", type=int, metavar="N", default=this_machine().cores, help="processor threads")
+    parser.add_argument(
+        "--check",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="FILE",
+        help="fail where a ratio is under 0.9 of the recorded one",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", default=machine.cores, help="processor threads")
     parser.add_argument("--noise", type=float, default=NOISE_LIMIT, metavar="CORES", help="foreign load to put up with")
     parser.add_argument(
         "--cache",
         type=Path,
         default=cache_folder() / "bench-sd15",
         metavar="FOLDER",
-        help="where the weights lie, some 6 GB",
+        help="where the weights lie, 6 GB and for all programs 15",
     )
     given = parser.parse_args(argv)
-    tier = TIERS[given.tier]
-    if given.case:
-        known = {case.name: case for each in TIERS.values() for case in each.cases}
-        if unknown := [name for name in given.case if name not in known]:
-            parser.error(f"no case {unknown[0]}; there are {', '.join(known)}")
-        tier = replace(tier, cases=tuple(known[name] for name in given.case), builtin=False)
-    if given.peer:
-        if unknown := [name for name in given.peer if name not in TARGETS]:
-            parser.error(f"no program {unknown[0]}; there are {', '.join(TARGETS)}")
-        tier = replace(tier, peers=tuple(given.peer))
-    if given.rounds is not None:
-        if given.rounds < 1:
-            parser.error("--rounds must be at least 1")
-        tier = replace(tier, rounds=given.rounds)
+    cases = known_cases()
+    if unknown := [name for name in (*given.only, *given.skip) if name not in cases]:
+        parser.error(f"no case {unknown[0]}; there are {', '.join(cases)}")
+    if unknown := [name for name in given.against if name not in STACKS]:
+        parser.error(f"no program {unknown[0]}; there are {', '.join(STACKS)}")
+    if given.rounds is not None and given.rounds < 1:
+        parser.error("--rounds must be at least 1")
     if given.threads < 1:
         parser.error("--threads must be at least 1")
+    tier = TIERS[given.tier]
+    default = ours_here(machine, tier.device)
+    tier = chosen(tier, only=given.only, skip=given.skip, against=given.against, rounds=given.rounds, ours=default)
+    if given.resume and given.write_docs is not None:
+        tier = without(tier, _of_today(recorded(_kept(given.write_docs, tier))))
     return Options(
         tier=tier,
+        default=default,
         threads=given.threads,
         noise=given.noise,
-        dtypes=tuple(given.dtype or DTYPES),
         cache=given.cache,
         json=given.json,
         output=given.output,
         page=given.write_docs,
+        check=None if given.check is None else given.check if given.check.name else _kept(PAGE, tier),
     )
 
 
-def compare(report: Report, options: Options, spec: Specs) -> None:
-    """Measure every case on every stack that is here, one number format after the other."""
-    names = [OURS]
-    for name in options.tier.peers:
-        if why := why_absent(name):
-            report.skipped[name] = why
-        else:
-            names.append(name)
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(folder=Path(folder), rounds=options.tier.rounds)
-        if REFERENCE in names:
-            _references(bench, options, spec(REFERENCE, "float32"))
-        else:
-            _say(f"Without {REFERENCE} no output can be compared.")
-        for dtype in options.dtypes:
-            _compare_in(report, options, bench, [spec(name, dtype) for name in names])
+def _names(words: str) -> tuple[str, ...]:
+    return tuple(word for word in words.split(",") if word)
 
 
-def _references(bench: Bench, options: Options, spec: StackSpec) -> None:
-    _say("Computing what outputs are compared with.")
-    with Child(spec, threads=options.threads) as child:
-        for case in options.tier.cases:
-            try:
-                bench.record_reference(case, child)
-            except StackError as error:
-                _say(f"No reference for {case.name}: {error}")
+def _kept(page: Path, tier: Tier) -> Path:
+    return page.with_suffix("") / f"{tier.name}.json"
 
 
-def _compare_in(report: Report, options: Options, bench: Bench, specs: Sequence[StackSpec]) -> None:
-    """All cases in one number format, on stacks that run at the same time and compute in turn."""
-    with ExitStack() as stack:
-        children: list[Child] = []
-        for spec in specs:
-            child = stack.enter_context(Child(spec, threads=options.threads))
-            try:
-                report.versions |= child.ask("versions")["versions"]
-                children.append(child)
-            except StackError as error:
-                report.skipped[f"{spec.name} ({spec.dtype})"] = str(error)
-        if children and not report.ceiling:
-            report.ceiling.update(children[0].ask("ceiling", size=CEILING)["gflops"])
-        for case in options.tier.cases:
-            _measure(report, options, bench, case, children)
+def _of_today(run: Found | None) -> frozenset[tuple[str, str]]:
+    """The case and stack of every row that was measured today and came out well."""
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    rows = [] if run is None else run["rows"]
+    return frozenset(
+        (row["case"], row["stack"]) for row in rows if row.get("date", "").startswith(today) and row["seconds"]
+    )
 
 
-def _measure(report: Report, options: Options, bench: Bench, case: Case, children: Sequence[Child]) -> None:
-    group = bench.measure(case, children)
-    for series in group:
-        row = row_of(case, series, limit=options.noise)
-        report.rows.append(row)
-        shown = spread_text(row.seconds) if row.seconds else row.status.upper()
-        why = f" - {row.why}" if row.why else ""
-        _say(f"{case.name:<16}{series.dtype:<10}{series.stack:<11}{shown}{why}")
-    report.ratios += ratios_of(case, group, limit=options.noise)
+def _gated(found: Found, before: Found | None, path: Path) -> list[str]:
+    """What got slower than recorded, said aloud."""
+    if before is None:
+        say(f"Nothing is recorded in {path}; nothing is checked.")
+        return []
+    told = gate(found, before)
+    for line in told:
+        say(f"Slower: {line}.")
+    return told
 
 
-def _prepare_weights(options: Options, report: Report) -> None:
-    """Have the weights written by a process of its own, so that this one stays small. Tells their fingerprints."""
-    for dtype in dict.fromkeys(("float32", *options.dtypes)):
-        folder = options.cache / dtype
-        _say(f"Weights: {folder}")
-        options.cache.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, "-m", "pinxit.bench.weights", str(folder), dtype], check=True)
-        told: dict[str, str] = json.loads(folder.with_name(f"{folder.name}.sha256.json").read_text("utf-8"))
-        report.weights[dtype] = told
-        for name, sha256 in told.items():
-            _say(f"  {sha256}  {name}")
-
-
-def _everyday(report: Report, options: Options) -> None:
+def _everyday(report: Report) -> None:
     for steps in (None, FEW_STEPS):
         try:
-            found = measure_builtin(steps=steps, rounds=max(1, options.tier.rounds - 1))
+            found = measure_builtin(steps=steps, rounds=BUILTIN_ROUNDS)
         except NoPicture as error:
             report.skipped["built-in model"] = str(error)
             return
         report.builtin.append(found)
         name = "own steps" if steps is None else f"{steps} steps"
-        _say(f"built-in model, {name}: cold {found.cold_seconds:.2f} s, warm {found.warm_seconds:.2f} s")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+        say(f"built-in model, {name}: cold {found.cold_seconds:.2f} s, warm {found.warm_seconds:.2f} s")

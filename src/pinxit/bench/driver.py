@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pinxit.bench.cases import Array, Case, Dtype, distance
+from pinxit.bench.cases import Array, Case, Numbers, distance
 from pinxit.bench.noise import Clock, foreign_cores, read_clock
 
 
@@ -24,28 +25,46 @@ class StackError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackSpec:
-    """How to start a stack: `target` is `module:factory`, `options` its keyword arguments."""
+    """How to start a stack: `target` is `module:factory`, `options` its keyword arguments. `compared` says whether its
+    outputs are held against the reference; a stack that is `slow` runs in the first round that counts and in no other.
+    """
 
     name: str
     target: str
-    dtype: Dtype
+    numbers: Numbers
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    compared: bool = True
+    slow: bool = False
+
+    def series(self, warming: int) -> Series:
+        """No samples yet."""
+        warms = 0 if self.slow else warming
+        return Series(stack=self.name, numbers=self.numbers, warming=warms, compared=self.compared)
+
+
+def environment(threads: int, scratch: Path) -> dict[str, str]:
+    """What every measured process gets: as many threads, and no compiled code of an earlier run."""
+    count = str(threads)
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
+    }
 
 
 class Child:
     """The process of one stack. A context: leaving it ends the process."""
 
-    def __init__(self, spec: StackSpec, *, threads: int) -> None:
+    def __init__(self, spec: StackSpec, *, threads: int, scratch: Path) -> None:
         self.spec = spec
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        options = json.dumps({"dtype": spec.dtype, **spec.options})
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pinxit.bench.child", spec.target, options],
+            [sys.executable, "-m", "pinxit.bench.child", "serve", spec.target, json.dumps(dict(spec.options))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=environment,
+            env=environment(threads, scratch),
         )
         self._ready = False
 
@@ -92,48 +111,69 @@ class Child:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One timed run. `foreign` is the number of cores that others used (None: unknown), `off` the distance to the
-    reference (None: there was none).
+    reference (None: there was none), `work_bytes` how far memory rose above what was held before. `first_step` is when
+    a new process had taken its first step.
     """
 
     seconds: float
     foreign: float | None
     off: float | None
+    work_bytes: int = 0
+    first_step: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Series:
-    """All samples of one stack on one case, one per round; the first warms up. `error` ends the series."""
+    """All samples of one stack on one case, one per round; `warming` of them come first and do not count. `error` ends
+    the series. `held_bytes` is what the process holds in the end that is not the page cache's.
+    """
 
     stack: str
-    dtype: Dtype
+    numbers: Numbers
+    warming: int = 1
+    compared: bool = True
     samples: list[Sample] = field(default_factory=list[Sample])
     error: str = ""
     peak_bytes: int = 0
+    held_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """What all measurements share. `folder` takes outputs; the reference of a case is `reference(case)` in it."""
+    """What all measurements share. `folder` takes outputs, `references` keeps what they are compared with, as
+    `reference_stack` computed it.
+    """
 
     folder: Path
-    rounds: int
+    references: Path
+    reference_stack: str
     clock: Callable[[], Clock] = read_clock
 
     def reference(self, case: Case) -> Path:
-        return self.folder / f"reference-{case.name}.npy"
+        return self.references / f"{case.name}.npy"
 
-    def measure(self, case: Case, children: Sequence[Child]) -> list[Series]:
-        """Run `case` on every child in turn, `rounds` times after a first one that warms up and is not counted."""
-        pairs = [(child, Series(stack=child.spec.name, dtype=child.spec.dtype)) for child in children]
+    def measure(
+        self, case: Case, children: Sequence[Child], rounds: int, warm: Callable[[Child], None]
+    ) -> list[Series]:
+        """Run `case` on every child in turn, `rounds` times after a first one that warms up and is not counted; or, for
+        0 rounds, just once, after `warm` has had the child compute something smaller. The reference goes first, so
+        that all are compared with it.
+        """
+        warming = 1 if rounds else 0
+        pairs = [(child, child.spec.series(warming)) for child in children]
         for child, series in pairs:
             self._try(series, lambda child=child: child.ask("prepare", case=asdict(case)))
-        for _ in range(self.rounds + 1):
-            for child, series in pairs:
-                if not series.error:
+            if not rounds and not series.error:
+                self._try(series, lambda child=child: warm(child))
+        turns = sorted(pairs, key=lambda pair: pair[0].spec.name != self.reference_stack)
+        for turn in range(rounds + 1 if rounds else 1):
+            for child, series in turns:
+                if not series.error and (turn == warming or not child.spec.slow):
                     self._try(series, lambda child=child, series=series: self._sample(case, child, series))
         for child, series in pairs:
             if not series.error:
-                series.peak_bytes = int(child.ask("peak")["peak_bytes"])
+                memory = child.ask("memory")
+                series.peak_bytes, series.held_bytes = int(memory["peak_bytes"]), int(memory["held_bytes"])
         return [series for _, series in pairs]
 
     def record_reference(self, case: Case, child: Child) -> None:
@@ -148,16 +188,25 @@ class Bench:
             series.error = str(error)
 
     def _sample(self, case: Case, child: Child, series: Series) -> None:
-        output = self.folder / f"{child.spec.name}-{child.spec.dtype}-{case.name}.npy"
+        output = self.folder / f"{child.spec.name}-{case.name}.npy"
+        output.unlink(missing_ok=True)
         before, own = self.clock(), _own_seconds()
         reply = child.ask("run", case=asdict(case), output=str(output))
         after = self.clock()
-        foreign = foreign_cores(before, after, float(reply["cpu"]) + _own_seconds() - own)
-        series.samples.append(Sample(seconds=float(reply["seconds"]), foreign=foreign, off=self._off(case, output)))
+        if child.spec.name == self.reference_stack and not self.reference(case).is_file():
+            shutil.copyfile(output, self.reference(case))
+        series.samples.append(
+            Sample(
+                seconds=float(reply["seconds"]),
+                foreign=foreign_cores(before, after, float(reply["cpu"]) + _own_seconds() - own),
+                off=self._off(case, output) if child.spec.compared else None,
+                work_bytes=int(reply["work_bytes"]),
+            )
+        )
 
     def _off(self, case: Case, output: Path) -> float | None:
         reference = self.reference(case)
-        if not reference.is_file():
+        if not reference.is_file() or not output.is_file():
             return None
         wanted: Array = np.load(reference)
         return distance(np.load(output), wanted)

@@ -7,6 +7,7 @@ import os
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from pinxit import __version__
 from pinxit.cli.commands import COMMANDS, GROUPS, Command, Entry, OpenStudio, Studio
@@ -15,6 +16,9 @@ from pinxit.cli.parser import COMMON, Flag, parse
 from pinxit.cli.terminal import Terminal, known_language
 from pinxit.cli.texts import LANGUAGES, Say
 from pinxit.schema.errors import Interrupted, OutOfMemory, OutOfSpace, PinxitError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from pinxit.engine.means import Means
 
 INTERNAL = 70
 """Exit code of an error that nobody foresaw: the name EX_SOFTWARE of old."""
@@ -149,7 +153,7 @@ def _let_go_of_output() -> None:
         os.close(nothing)
 
 
-def _studio() -> Studio:
+def _studio(means: Means | None = None, /) -> Studio:
     from pinxit.studio import Studio as RealStudio
 
-    return RealStudio()
+    return RealStudio(means=means)

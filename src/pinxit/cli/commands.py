@@ -15,6 +15,7 @@ from pinxit.cli.texts import ENGLISH, Say
 from pinxit.schema.errors import Missing
 
 if TYPE_CHECKING:
+    from pinxit.engine.means import Means
     from pinxit.schema.events import Event
     from pinxit.schema.request import GenerationRequest
 
@@ -57,15 +58,22 @@ class Studio(Protocol):
         *,
         output: Path | None = ...,
         stop: Callable[[], bool] = ...,
+        previews: bool = ...,
     ) -> Iterator[Event]: ...
     def models(self) -> Sequence[Named]: ...
+    def adapters(self) -> Sequence[Named]: ...
     def add_model(self, path: Path) -> str: ...
     def model_path(self, name: str | None) -> Path: ...
     @property
     def catalog(self) -> Catalog: ...
 
 
-OpenStudio = Callable[[], Studio]
+class OpenStudio(Protocol):
+    """Makes a studio that computes with these means; None leaves them to the machine."""
+
+    def __call__(self, means: Means | None = None, /) -> Studio: ...
+
+
 Run = Callable[[Arguments, Terminal, OpenStudio], int]
 
 
@@ -114,9 +122,13 @@ COMMANDS: tuple[Entry, ...] = (
     Entry(name="info", target="pinxit.cli.info:COMMAND", summary="summary.info"),
     Entry(name="redo", target="pinxit.cli.redo:COMMAND", summary="summary.redo"),
     Entry(name="verify", target="pinxit.cli.verify:COMMAND", summary="summary.verify"),
+    Entry(name="compare", target="pinxit.cli.compare:COMMAND", summary="summary.compare"),
     Entry(name="list", target="pinxit.cli.names:COMMAND", summary="summary.list"),
     Entry(name="doctor", target="pinxit.cli.doctor:COMMAND", summary="summary.doctor"),
     Entry(name="data build", target="pinxit.cli.data:COMMAND", summary="summary.data"),
+    Entry(name="data pack", target="pinxit.cli.data:PACK", summary="summary.data-pack"),
+    Entry(name="data sheet", target="pinxit.cli.data:SHEET", summary="summary.data-sheet"),
+    Entry(name="data words", target="pinxit.cli.data:WORDS", summary="summary.data-words"),
     Entry(name="train", target="pinxit.cli.train:COMMAND", summary="summary.train"),
     Entry(name="export", target="pinxit.cli.export:COMMAND", summary="summary.export"),
     Entry(name="models list", target="pinxit.cli.models.listing:COMMAND", summary="summary.models-list"),

@@ -89,14 +89,18 @@ def _torch(terminal: Terminal, open_studio: OpenStudio) -> Iterator[Check]:  # n
         state="ok",
         found=terminal.say("doctor.threads", threads=torch.get_num_threads(), cores=os.cpu_count() or 1),
     )
-    if torch.cuda.is_available():
-        yield Check(name="cuda", state="ok", found=torch.cuda.get_device_name())
 
 
 def _memory(terminal: Terminal, open_studio: OpenStudio) -> Iterator[Check]:  # noqa: ARG001  every look's shape
     from pinxit.engine.machine import this_machine
+    from pinxit.engine.means import Means, way_of
 
     machine = this_machine()
+    for gpu in machine.gpus:
+        told = terminal.say("doctor.free", free=f"{gpu.free / GIB:.1f}", whole=f"{gpu.memory / GIB:.1f}")
+        yield Check(name="gpu", state="ok", found=f"{gpu.device}, {gpu.name}: {told}")
+    way = way_of(machine, Means())
+    yield Check(name="computes", state="ok", found=f"{way.device}, {way.dtype}")
     if machine.memory is None or machine.available is None:
         yield Check(name="memory", state="note", found=terminal.say("doctor.unknown"))
         return

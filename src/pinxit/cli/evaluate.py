@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pinxit.cli.commands import Command, OpenStudio, Studio
 from pinxit.cli.numbers import whole
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from pinxit.engine.plan import Plan
     from pinxit.evaluate.asks import Ask
+    from pinxit.evaluate.autoencoder import Loss
+    from pinxit.evaluate.independent import Graph
     from pinxit.evaluate.references import References
     from pinxit.evaluate.report import Comparison, Report
     from pinxit.evaluate.run import Painted
@@ -42,13 +45,15 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
 
     count = whole(arguments, "pictures", terminal) or (QUICK_PICTURES if arguments.on("quick") else PICTURES)
     seed = whole(arguments, "seed", terminal, least=0) or 0
+    graph = _independent(arguments, terminal)
+    bank = arguments.value("data")
     studio = open_studio()
     names = [arguments.operands.get("MODEL") or None, *([other] if (other := arguments.value("against")) else [])]
     asks = _asks(names[0], studio, references, count, seed)
     told: list[tuple[Report, Painted]] = []
     with stoppable(terminal) as stop:
         for name in names:
-            told.append(_evaluated(name, asks, studio, references, terminal, stop))
+            told.append(_evaluated(name, asks, studio, references, terminal, stop, graph=graph, bank=bank))
     found = compare(*told[0], *told[1], references) if len(told) > 1 else None
     _tell([report for report, _ in told], found, terminal)
     return 0
@@ -75,6 +80,9 @@ def _evaluated(
     references: References,
     terminal: Terminal,
     stop: Callable[[], bool],
+    *,
+    graph: Graph | None,
+    bank: str | None,
 ) -> tuple[Report, Painted]:
     from pinxit.evaluate.asks import domain_of
     from pinxit.evaluate.report import make_report
@@ -83,8 +91,37 @@ def _evaluated(
     model = _resolved(name, studio)
     shown = model or terminal.say("check.model")
     with counter(terminal, shown) as watch:
-        painted = paint_all(asks, lambda ask: _paint(ask, model, studio, stop), references, watch)
-    return make_report(shown, painted, references, domain_of(studio.model_path(model))), painted
+        painted = paint_all(
+            asks, lambda ask: _paint(ask, model, studio, stop), references, watch, sharp=graph is not None
+        )
+    losses = None if bank is None else _losses(model, studio, Path(bank).expanduser())
+    domain = domain_of(studio.model_path(model))
+    return make_report(shown, painted, references, domain, graph=graph, losses=losses), painted
+
+
+def _independent(arguments: Arguments, terminal: Terminal) -> Graph | None:
+    """The independent network where it is in the cache, or with `--fetch` from its registry."""
+    from pinxit.evaluate.independent import NETWORK, load_network
+    from pinxit.studio.paths import cache_folder
+    from pinxit.train.data.fetch import fetch, fetched
+
+    cache = cache_folder() / "drawings"
+    path = fetch(NETWORK, cache) if arguments.on("fetch") else fetched(NETWORK, cache)
+    if path is None:
+        terminal.note(terminal.say("evaluate.no-network"))
+        return None
+    return load_network(path)
+
+
+def _losses(model: str | None, studio: Studio, bank: Path) -> Mapping[str, Loss]:
+    """What the model's autoencoder loses on the bank's held-out drawings, computed in float32."""
+    from pinxit.engine.residency import Residency
+    from pinxit.evaluate.autoencoder import Codec, autoencoder_losses
+    from pinxit.schema.request import GenerationRequest
+    from pinxit.train.data.bank import Bank
+
+    resolved = cast("Plan", studio.plan(GenerationRequest(model=model))).resolved
+    return autoencoder_losses(cast("Codec", Residency().precise(resolved, "vae")), Bank.open(bank))
 
 
 def _paint(ask: Ask, model: str | None, studio: Studio, stop: Callable[[], bool]) -> Image.Image:
@@ -163,12 +200,19 @@ def _show(report: Report, terminal: Terminal) -> None:
         terminal.result(say("evaluate.retrieval", group=say(f"evaluate.{group}"), cells=int(facts["cells"]), **shares))
     for key, values in (
         ("distances", report.distances),
+        ("independent", report.independent),
         ("copying", report.copying),
         ("statistics", report.statistics),
     ):
         if values:
             listed = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
             terminal.result(f"{say(f'evaluate.{key}')}: {listed}")
+
+    if report.autoencoder:
+        terminal.result(say("evaluate.autoencoder"))
+        for style, loss in report.autoencoder.items():
+            name = say("evaluate.all-styles") if style == "all" else style
+            terminal.result(f"  {name}: {loss.psnr:.1f} dB, SSIM {loss.ssim:.3f} ({loss.count})")
 
 
 def _table(terminal: Terminal, rows: Mapping[str, Mapping[str, float]]) -> None:
@@ -200,6 +244,8 @@ COMMAND = Command(
         Flag(name="quick", text="flag.quick"),
         Flag(name="seed", text="flag.first-seed", metavar="N", default="0"),
         Flag(name="judges", text="flag.judges", metavar="FOLDER"),
+        Flag(name="data", text="flag.evaluate-data", metavar="BANK"),
+        Flag(name="fetch", text="flag.evaluate-fetch"),
         Flag(name="check", text="flag.check"),
         *RUN_FLAGS,
     ),

@@ -12,21 +12,33 @@ from pinxit.schema.errors import Missing, UsageError
 
 
 def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> int:  # noqa: ARG001  every command's shape
-    """Write the model; its folder is the result."""
-    wanted = {"data": "BANK", "out": "FOLDER"}
-    for name, metavar in wanted.items():
-        if not arguments.value(name):
-            raise UsageError(terminal.say("error.needs", command="export", flag=f"--{name} {metavar}"))
-    from pinxit.train.data.bank import Bank
-    from pinxit.train.export import export
+    """Write the model, or a part beside it; its folder is the result."""
+    workshop, replaces = Path(arguments.operands["WORKSHOP"]).expanduser(), arguments.on("replace")
+    if arguments.on("refiner"):
+        from pinxit.train.export import export_refiner
 
-    bank, out = (Path(arguments.value(name) or "").expanduser() for name in wanted)
-    workshop = Path(arguments.operands["WORKSHOP"]).expanduser()
+        out = _needed(arguments, "out", "FOLDER", terminal)
+        return _tell(export_refiner(workshop, out, overwrite=replaces), out, terminal)
+    bank, out = (_needed(arguments, *named, terminal) for named in (("data", "BANK"), ("out", "FOLDER")))
     if model := arguments.value("judges"):
         _judges(workshop, bank, out, Path(model).expanduser())
         terminal.result(out)
         return 0
-    written = export(workshop, Bank.open(bank), out, overwrite=arguments.on("replace"))
+    from pinxit.train.data.bank import Bank
+    from pinxit.train.export import export
+
+    return _tell(export(workshop, Bank.open(bank), out, overwrite=replaces), out, terminal)
+
+
+def _needed(arguments: Arguments, name: str, metavar: str, terminal: Terminal) -> Path:
+    """The path of a flag that must be given. Raises UsageError."""
+    word = arguments.value(name)
+    if not word:
+        raise UsageError(terminal.say("error.needs", command="export", flag=f"--{name} {metavar}"))
+    return Path(word).expanduser()
+
+
+def _tell(written: tuple[Path, ...], out: Path, terminal: Terminal) -> int:
     if terminal.json:
         terminal.send({"event": "finished", "folder": str(out), "files": len(written)})
     else:
@@ -55,6 +67,7 @@ COMMAND = Command(
         Flag(name="data", text="flag.bank", metavar="BANK"),
         Flag(name="out", text="flag.model-out", metavar="FOLDER"),
         Flag(name="replace", text="flag.replace"),
+        Flag(name="refiner", text="flag.export-refiner"),
         Flag(name="judges", text="flag.export-judges", metavar="MODEL"),
         *RUN_FLAGS,
     ),

@@ -64,7 +64,9 @@ def _request_rows(request: GenerationRequest, terminal: Terminal, *, all_default
         value = getattr(request, knob.name)
         if value is None or knob.name in ("source", "count"):
             continue
-        if value == knob.info.default and (knob.name in ("negative", "fit", "quality") or not all_defaults):
+        if value == knob.info.default and (
+            knob.name in ("negative", "fit", "quality", "adapters", "passes") or not all_defaults
+        ):
             continue
         yield terminal.say(f"{knob.key}.title"), _spelt(value)
     if isinstance(request.source, FromImage):
@@ -84,6 +86,9 @@ def _record_rows(record: Record, terminal: Terminal) -> Iterator[tuple[str, str]
     yield terminal.say("model_facts.family.title"), f"{facts.family}, {facts.prediction}"
     for file in facts.files:
         yield terminal.say("model_facts.files.title"), f"{file.name} (sha256 {file.sha256})"
+    for one in record.adapters:
+        for file in one.files:
+            yield terminal.say("adapter_facts.files.title"), f"{file.name} (sha256 {file.sha256})"
     for name in ("noise", "dtype", "threads", "torch", "numerics", "engine"):
         yield terminal.say(f"record.{name}.title"), str(getattr(record, name))
 

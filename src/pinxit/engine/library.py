@@ -13,6 +13,8 @@ CHECKPOINT = "checkpoint"
 """The kind of what paints by itself: a whole model in one file or folder."""
 DIFFUSION_MODEL = "diffusion_model"
 """The kind of a U-Net or transformer without text encoders and VAE."""
+LORA = "lora"
+"""The kind of LoRAs and their relatives."""
 OTHER = "other"
 """The kind of what lies where anything may lie."""
 
@@ -42,6 +44,10 @@ class ModelLibrary(Protocol):
 
     def files(self, entry: ModelEntry) -> tuple[ModelFile, ...]:
         """Every weights file of the model with its SHA-256, the main one first."""
+        ...
+
+    def short_hash(self, entry: ModelEntry) -> str:
+        """By which other programs know an adapter: 12 digits of its numbers' SHA-256; empty where there is none."""
         ...
 
     def entries(self, kind: str | None = ...) -> Sequence[ModelEntry]:

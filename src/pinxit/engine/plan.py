@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pinxit.adapters.contract import Base
+from pinxit.engine.adapting import Applied, also_on, applied, best_used, without_tags
 from pinxit.engine.catalog import Catalog
 from pinxit.engine.library import ModelEntry, ModelLibrary
 from pinxit.engine.machine import GIB, Machine, this_machine
+from pinxit.engine.means import Means, Way, way_of
+from pinxit.engine.memory import Rungs, budget
 from pinxit.engine.method import choose
 from pinxit.engine.refine import WITHOUT, Refiner, check_same_latents
+from pinxit.engine.shortcuts import check_second, shortcut_notes, with_shortcuts, work_of
 from pinxit.engine.training import as_told
 from pinxit.models.contract import AnyFamily, Facts
 from pinxit.models.kinds import identify_model
 from pinxit.prompts.grammar import Dialect, dialect, read_prompt
+from pinxit.prompts.known import notes_on, read_known
+from pinxit.sampling.choice import dialect_named
 from pinxit.sampling.compat import NoiseSpec
 from pinxit.sampling.dialect import Amplitude
 from pinxit.sampling.process import told
 from pinxit.sampling.samplers import SamplerOptions, SamplerSpec
 from pinxit.sampling.schedules import ScheduleSpec
-from pinxit.schema.errors import BadInput, Missing, ModelError, OutOfMemory
+from pinxit.schema.errors import BadInput, Missing, ModelError
 from pinxit.schema.parts import Interval, Size
 from pinxit.schema.record import ModelFile
 from pinxit.schema.request import GenerationRequest
@@ -31,7 +37,8 @@ from pinxit.weights.identify import Match
 
 SEEDS = 2**53
 """Seeds that are drawn for a user lie below this, so that every JSON reader keeps them exact."""
-RUNTIME_BYTES = 0.35 * GIB
+DENOISING = ("denoise", "refine")
+"""The stages in which the models of a request take their steps, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +62,7 @@ class Resolved:
     inputs: Mapping[str, bytes]
     notes: tuple[str, ...]
     refiner: Refiner | None = None
+    adapters: tuple[Applied, ...] = ()
 
     @property
     def models(self) -> tuple[Resolved, ...]:
@@ -86,16 +94,21 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the engine will do. Pure and printable; nothing has been loaded."""
+    """What the engine will do. Pure and printable; nothing has been loaded.
+
+    `way` is how the machine computes, `rungs` what is done to take less memory (see `pinxit.engine.memory`).
+    """
 
     resolved: Resolved
     machine: Machine
+    way: Way
+    rungs: Rungs
     stages: tuple[StagePlan, ...]
     notes: tuple[str, ...]
 
     @property
     def bytes(self) -> int:
-        """Estimated peak memory of the process."""
+        """Estimated peak memory of the process, or of the GPU that it computes on."""
         return max(stage.bytes for stage in self.stages)
 
     @property
@@ -127,6 +140,9 @@ class Plan:
                 {"name": s.name, "needs": list(s.needs), "bytes": s.bytes, "seconds": round(s.seconds, 2)}
                 for s in self.stages
             ],
+            "device": self.way.device,
+            "dtype": self.way.dtype,
+            "saving": list(self.rungs),
             "bytes": self.bytes,
             "seconds": round(self.seconds, 2),
             "notes": list(self.notes),
@@ -163,12 +179,20 @@ def resolve(
     _check_can_paint(family, facts, entry)
     facts = as_told(facts, request)
     given = _check_inputs(request, inputs or {})
+    words = dialect(request.emphasis or dialect_named(request.dialect).emphasis, field="emphasis")
+    request = without_tags(request, words, catalog)
+    adapters = applied(request, catalog, library, Base(name=entry.name, family=family, match=match))
+    facts = replace(facts, defaults=best_used(facts.defaults, adapters))
     method = choose(request, catalog, facts)
-    words = dialect(str(method.fields["emphasis"]), field="emphasis")
     notes = list((match.dropped and [f"{len(match.dropped)} tensors of the file are not needed"]) or [])
     notes += [f"{part.component}: {part.place.note}" for part in match.parts.values() if part.place.note]
-    notes += [*facts.notes, *method.notes]
-    filled = _filled(request, facts, entry).replace(**{**method.fields, "emphasis": words.name})
+    notes += [*facts.notes, *(note for one in adapters for note in one.notes), *method.notes]
+    known = read_known(entry.path)
+    notes += notes_on(request.prompt, known) if known else []
+    filled = _filled(request, facts, entry).replace(
+        **{**method.fields, "emphasis": words.name, "adapters": tuple(one.use for one in adapters)}
+    )
+    filled = with_shortcuts(filled, family, facts)
     _check_prompts(filled, words)
     resolved = Resolved(
         request=filled,
@@ -187,6 +211,7 @@ def resolve(
         words=words,
         inputs=given,
         notes=tuple(notes),
+        adapters=adapters,
     )
     return resolved if not filled.passes else _with_refiner(resolved, catalog, library)
 
@@ -212,9 +237,11 @@ def _with_refiner(resolved: Resolved, catalog: Catalog, library: ModelLibrary) -
     entry, match, family, config, facts = _understood(asked.model, catalog, library)
     _check_can_paint(family, facts, entry, without=WITHOUT)
     process = told(facts.process, request.timestep_rounding or "interpolated", request.zero_snr_end or "a1111")
+    adapters, left_out = also_on(resolved.adapters, Base(name=entry.name, family=family, match=match))
     second = replace(
         resolved,
         entry=entry,
+        adapters=adapters,
         files=library.files(entry),
         match=match,
         family=family,
@@ -222,6 +249,7 @@ def _with_refiner(resolved: Resolved, catalog: Catalog, library: ModelLibrary) -
         facts=replace(facts, process=process),
     )
     check_same_latents(resolved, second)
+    check_second(request, family, facts)
     refiner = Refiner(
         resolved=second,
         switch=asked.switch,
@@ -230,7 +258,7 @@ def _with_refiner(resolved: Resolved, catalog: Catalog, library: ModelLibrary) -
         steps=len(resolved.sigmas) - 1,
     )
     named = asked.model_copy(update={"model": entry.name})
-    notes = (*resolved.notes, *(f"{entry.name}: {note}" for note in facts.notes))
+    notes = (*resolved.notes, *(f"{entry.name}: {note}" for note in facts.notes), *left_out)
     return replace(resolved, request=request.replace(passes=(named,)), refiner=refiner, notes=notes)
 
 
@@ -285,94 +313,70 @@ def _filled(request: GenerationRequest, facts: Facts, entry: ModelEntry) -> Gene
 def _check_prompts(request: GenerationRequest, words: Dialect) -> None:
     """Read both prompts once, so that what is wrong with them is said before anything is loaded."""
     for text, field in ((request.prompt, "prompt"), (request.negative, "negative")):
-        prompt = read_prompt(text, words, field=field, has_parts=field == "prompt")
-        if prompt.adapters:
-            tag = prompt.adapters[0]
-            raise BadInput(
-                f"The {field} asks for the {tag.kind} {tag.name!r}, and this version applies no adapters.",
-                hint=f"Take <{tag.kind}:...> out of the {field}.",
-                field=field,
-            )
+        read_prompt(text, words, field=field, has_parts=field == "prompt")
 
 
-def plan(resolved: Resolved, machine: Machine | None = None) -> Plan:
-    """What the engine will do with a resolved request, stage by stage. Raises OutOfMemory when it cannot fit."""
-    machine = machine or this_machine()
-    wide, high, facts = resolved.size.width, resolved.size.height, resolved.facts
-    decode = facts.decode(wide, high)
-    rate = machine.gigaflops * 1e9
-    text = tuple(name for one in resolved.models for name in one.facts.components if name in one.family.encoders)
-    denoising = [
-        (stage, one, one.facts.denoise(wide, high), _calls(resolved, one))
-        for stage, one in zip(("denoise", "refine"), resolved.models, strict=False)
-    ]
-    rows = [
-        ("encode", text, 0.0, 0.1 * len(resolved.models)),
-        ("prepare", ("vae",) if resolved.request.inputs() else (), decode.activation_bytes, 0.05),
-        *(
-            (
-                stage,
-                (one.family.denoiser,),
-                step.activation_bytes,
-                resolved.request.count * calls * step.flops / rate,
-            )
-            for stage, one, step, calls in denoising
+def plan(resolved: Resolved, machine: Machine | None = None, *, means: Means | None = None) -> Plan:
+    """What the engine will do with a resolved request, stage by stage. Raises OutOfMemory when it cannot fit, and what
+    `way_of` raises.
+    """
+    machine, means = machine or this_machine(), means or Means()
+    way, needs, seconds = way_of(machine, means), _needs(resolved), _seconds(resolved, machine, means)
+    held = budget(resolved, machine, way, low=means.memory == "low", seconds=sum(seconds.values()))
+    return Plan(
+        resolved=resolved,
+        machine=machine,
+        way=way,
+        rungs=held.rungs,
+        stages=tuple(
+            StagePlan(name=name, needs=needs[name], bytes=size, seconds=seconds[name])
+            for name, size in held.stages.items()
         ),
-        ("decode", ("vae",), decode.activation_bytes, resolved.request.count * decode.flops / rate),
-        ("finish", (), 0.0, 0.02 * resolved.request.count),
-    ]
-    total, notes = _held_bytes(resolved, machine, max(extra for _, _, extra, _ in rows))
-    stages = tuple(
-        StagePlan(name=name, needs=needs, bytes=int(RUNTIME_BYTES + total + extra), seconds=seconds)
-        for name, needs, extra, seconds in rows
+        notes=(*resolved.notes, *shortcut_notes(resolved), *held.notes),
     )
-    result = Plan(resolved=resolved, machine=machine, stages=stages, notes=(*resolved.notes, *notes))
-    if machine.available is not None and result.bytes > machine.available:
-        raise OutOfMemory(
-            f"A picture of {resolved.size} needs about {result.bytes / GIB:.1f} GiB, "
-            f"and {machine.available / GIB:.1f} GiB are free.",
-            hint="Ask for a smaller size, or close other programs.",
-            field="size",
-        )
-    return result
 
 
-def exact_components(family: AnyFamily) -> frozenset[str]:
-    """The components that compute in float32 on every machine."""
-    return frozenset(family.encoders) - frozenset(family.wide)
+def _needs(resolved: Resolved) -> Mapping[str, tuple[str, ...]]:
+    """The components of each stage."""
+    denoisers = {stage: (one.family.denoiser,) for stage, one in zip(DENOISING, resolved.models, strict=False)}
+    return {
+        "encode": tuple(
+            name for one in resolved.models for name in one.facts.components if name in one.family.encoders
+        ),
+        "prepare": ("vae",) if resolved.request.inputs() else (),
+        **denoisers,
+        "decode": ("vae",),
+        "finish": (),
+    }
 
 
-def _component_bytes(resolved: Resolved, component: str, machine: Machine) -> int:
-    """Memory that a component's weights will take in the type the engine computes in."""
-    short = machine.fast_bfloat16 and component not in exact_components(resolved.family)
-    return component_bytes(resolved, component, 2 if short else 4)
-
-
-def component_bytes(resolved: Resolved, component: str, each: int) -> int:
-    """Memory of a component's weights at `each` bytes a number."""
-    match = resolved.match
-    names = {name for entry in match.part(component).entries for name in entry.theirs}
-    return each * sum(math.prod(info.shape) for name, info in match.header.tensors.items() if name in names)
-
-
-def _held_bytes(resolved: Resolved, machine: Machine, extra: float) -> tuple[int, tuple[str, ...]]:
-    """Memory that the weights take at once, and what to say about it: models stay side by side where they fit."""
-    totals = [sum(_component_bytes(one, name, machine) for name in one.facts.components) for one in resolved.models]
-    if machine.available is None or RUNTIME_BYTES + sum(totals) + extra <= machine.available:
-        return sum(totals), ()
-    if len(totals) == 1:
-        return totals[0], ()
-    return max(totals), ("the models take each other's place in memory, which is read again for each picture",)
+def _seconds(resolved: Resolved, machine: Machine, means: Means) -> Mapping[str, float]:
+    """A guess of each stage's time."""
+    wide, high, count = resolved.size.width, resolved.size.height, resolved.request.count
+    rate = way_of(machine, means).gigaflops(machine) * 1e9
+    steps = {
+        stage: count * _calls(resolved, one) * one.facts.denoise(wide, high).flops / rate
+        for stage, one in zip(DENOISING, resolved.models, strict=False)
+    }
+    return {
+        "encode": 0.1 * len(resolved.models),
+        "prepare": 0.05,
+        **steps,
+        "decode": count * resolved.facts.decode(wide, high).flops / rate,
+        "finish": 0.02 * count,
+    }
 
 
 def _calls(resolved: Resolved, model: Resolved) -> float:
-    """Expected calls of one model's network: twice a step where guidance acts, as often as the sampler asks."""
+    """Expected work of one model's network, in exact calls: twice a step where guidance acts, as often as the sampler
+    asks, and less where the request leaves something out.
+    """
     low, high = resolved.interval
     guided = resolved.request.guidance not in (None, 1.0) and not model.facts.tells_guidance
-    calls = 0.0
+    calls, work = 0.0, work_of(resolved, model)
     for index, sigma in enumerate(resolved.sigmas[:-1]):
         refines = resolved.refiner is not None and resolved.refiner.takes(sigma, index)
         if refines != (model is not resolved):
             continue
-        calls += resolved.sampler.calls * (2 if guided and low < sigma <= high else 1)
+        calls += work(index) * resolved.sampler.calls * (2 if guided and low < sigma <= high else 1)
     return calls

@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from pinxit.engine.allocator import release
+from pinxit.engine.adapting import identity
+from pinxit.engine.allocator import release, return_early
+from pinxit.engine.loading import built, fill
 from pinxit.engine.machine import Machine, this_machine
+from pinxit.engine.means import Means, way_of
+from pinxit.engine.memory import Rungs, component_bytes, exact_components, int8_components, streamed_share
 from pinxit.engine.places import cache_folder
-from pinxit.engine.plan import Resolved, component_bytes, exact_components
+from pinxit.engine.plan import Resolved
+from pinxit.nn.int8 import why_not
 from pinxit.nn.kernels.attention import load_attention
+from pinxit.nn.kernels.fused import load_fused
+from pinxit.nn.kernels.quantise import load_quantise
 from pinxit.nn.packed import available
+from pinxit.nn.rounded import Int8
 from pinxit.nn.speed import accelerate
 from pinxit.prompts.chunks import Tokenizer
-from pinxit.schema.errors import BadModelFile, OutOfMemory
-from pinxit.weights.load import load_into
+from pinxit.schema.errors import BadModelFile, Missing
 
-ALIGNMENT = 64
-"""Bytes to whose multiples torch itself aligns."""
-TABLES = {torch.float32: ("token_embedding.weight",)}
-"""Tables of which few rows are looked up, and added to wider numbers: the rows are the same in 16 bits."""
 ROOM = 0.8
 """The share of the memory that was free at the start that networks may fill while several models are held."""
 Key = tuple[Path, tuple[tuple[Path, int, int], ...], object]
 
 
 class _Loaded:
-    """What is loaded of one model."""
+    """What is loaded of one model. `encoders` are the names of its text encoders."""
 
-    def __init__(self) -> None:
+    def __init__(self, encoders: Iterable[str]) -> None:
+        self.encoders = frozenset(encoders)
         self.networks: dict[str, nn.Module] = {}
         self.bytes: dict[str, int] = {}
+        self.changed_by: dict[str, Hashable] = {}
+        """By which adapters a network's weights were changed when it was loaded."""
         self.tokenizers: Mapping[str, Tokenizer] | None = None
+
+    def drop(self, component: str) -> None:
+        del self.networks[component]
+        self.bytes.pop(component, None)
+        self.changed_by.pop(component, None)
 
 
 class Residency:
@@ -42,17 +55,22 @@ class Residency:
     filled tensor by tensor. Where several do not fit into memory side by side, each takes the place of the last.
 
     Text encoders compute in float32, which costs nothing unless they are very wide; all else in bfloat16 where the
-    processor has it (`dtype` overrides), pictures in channels-last order. These two hold their weights packed, and the
-    U-Net attends with our own kernel where it can be compiled; `plain` leaves all that out. What is chosen depends on
-    the machine alone, never on how busy it is, because it rounds differently.
+    processor has it (`means` overrides), pictures in channels-last order. These two hold their weights packed, and the
+    U-Net attends with our own kernel where it can be compiled; `plain` leaves all that out, as a GPU does.
+    What is chosen depends on the machine and the means alone, never on how busy it is, because it rounds differently;
+    what `save` holds back changes no bit.
     """
 
-    def __init__(
-        self, machine: Machine | None = None, *, dtype: torch.dtype | None = None, plain: bool = False
-    ) -> None:
+    def __init__(self, machine: Machine | None = None, *, means: Means | None = None, plain: bool = False) -> None:
         self.machine = machine or this_machine()
-        self.dtype = dtype or (torch.bfloat16 if self.machine.fast_bfloat16 else torch.float32)
+        self.way = way_of(self.machine, means or Means())
+        self.device = torch.device(self.way.device)
+        self.dtype: torch.dtype = getattr(torch, self.way.dtype)
+        if self.way.int8:
+            _check_int8(self.dtype)
         self._plain = plain
+        self._rungs: Rungs = ()
+        return_early()
         self._means: tuple[str, ...] = ()
         self._models: dict[Key, _Loaded] = {}
         self._together: frozenset[Path] = frozenset()
@@ -66,23 +84,34 @@ class Residency:
         """The device and what the loaded U-Net computes with beside torch's usual ways: pictures are the same to the
         last bit only where this is the same.
         """
-        return "-".join(("cpu", *self._means))
+        return "-".join((self.device.type, *self._means))
+
+    def tensor(self, array: NDArray[Any]) -> Tensor:
+        """An array as a tensor where the networks compute."""
+        return torch.from_numpy(array).to(self.device)
 
     def network(self, resolved: Resolved, component: str) -> nn.Module:
         """The network of one component, ready to compute. Raises ModelError and OutOfMemory."""
         loaded = self._open(resolved)
+        size = component_bytes(resolved, component, self.way)
+        self._make_room(loaded, component, size)
+        changed_by = identity(resolved.adapters, component)
+        if component in loaded.networks and loaded.changed_by.get(component, ()) != changed_by:
+            loaded.drop(component)
+            release()
         if component not in loaded.networks:
-            dtype = self.dtype_of(resolved, component)
-            loaded.bytes[component] = component_bytes(resolved, component, dtype.itemsize)
-            self._make_room(loaded)
-            network = self._load(resolved, component, dtype)
-            loaded.networks[component] = network if self._plain else self._faster(resolved, network, component)
+            loaded.changed_by[component] = changed_by
+            loaded.networks[component], loaded.bytes[component] = self._made(resolved, component), size
         return loaded.networks[component]
 
     def keep(self, models: Iterable[Resolved]) -> None:
         """Say which models work together: what is loaded of others is dropped, these may stay side by side."""
         self._together = frozenset(one.match.header.path for one in models)
         self._drop(lambda path: path not in self._together)
+
+    def save(self, rungs: Rungs) -> None:
+        """Say what is done to hold less in memory from now on: names of `pinxit.engine.memory.LADDER`."""
+        self._rungs = rungs
 
     def tokenizers(self, resolved: Resolved) -> Mapping[str, Tokenizer]:
         """The tokenizer of every text encoder that the model brings."""
@@ -93,7 +122,7 @@ class Residency:
 
     def precise(self, resolved: Resolved, component: str) -> nn.Module:
         """The same network in float32, loaded afresh and not kept: for when the usual format overflowed."""
-        return self._load(resolved, component, torch.float32)
+        return fill(built(resolved, component), resolved, component, torch.float32, device=self.device)
 
     def dtype_of(self, resolved: Resolved, component: str) -> torch.dtype:
         """What one component of the model computes in."""
@@ -101,7 +130,6 @@ class Residency:
 
     def clear(self) -> None:
         """Drop every network."""
-        self._means = ()
         self._drop(lambda _: True)
 
     def _drop(self, leaves: Callable[[Path], bool]) -> None:
@@ -112,17 +140,24 @@ class Residency:
         if held:
             release()
 
-    def _make_room(self, loaded: _Loaded) -> None:
-        """Drop the other models' networks where this one's do not fit beside them."""
-        others = [one for one in self._models.values() if one is not loaded and one.networks]
-        free = self.machine.available
-        held = sum(sum(one.bytes.values()) for one in (loaded, *others))
-        if not others or free is None or held <= ROOM * free:
-            return
-        for one in others:
-            one.networks.clear()
-            one.bytes.clear()
-        release()
+    def _make_room(self, loaded: _Loaded, component: str, size: int) -> None:
+        """Drop what cannot or need not stay beside `component`; the text encoders of a model work together."""
+        free, reads = self.machine.available, component in loaded.encoders
+        held = sum(sum(one.bytes.values()) for one in self._models.values())
+        is_new = component not in loaded.networks
+        alone = "apart" in self._rungs or (is_new and free is not None and held + size > ROOM * free)
+        has_read = "encoders" in self._rungs and not reads
+        gone = [
+            (one, name)
+            for one in self._models.values()
+            for name in one.networks
+            if (has_read and name in one.encoders)
+            or (alone and not (one is loaded and (name == component or (reads and name in loaded.encoders))))
+        ]
+        for one, name in gone:
+            one.drop(name)
+        if gone:
+            release()
 
     def _open(self, resolved: Resolved) -> _Loaded:
         try:
@@ -138,46 +173,31 @@ class Residency:
             if path not in self._together:
                 self._together = frozenset({path})
             self._drop(lambda other: other not in self._together or other == path)
-            self._models[key] = _Loaded()
+            self._models[key] = _Loaded(resolved.family.encoders)
         return self._models[key]
 
-    def _faster(self, resolved: Resolved, network: nn.Module, component: str) -> nn.Module:
-        if component in resolved.family.encoders:
-            return network
-        pack, denoises = available(self.dtype), component == resolved.family.denoiser
-        attends = denoises and self.dtype == torch.bfloat16
-        kernel = load_attention(cache_folder() / "kernels", self.machine.flags) if attends else None
+    def _made(self, resolved: Resolved, component: str) -> nn.Module:
+        """A network with its weights, and whatever makes it faster on the processor."""
+        dtype, family, network = self.dtype_of(resolved, component), resolved.family, built(resolved, component)
+        denoises = component == family.denoiser
+        share = streamed_share(self._rungs) if denoises else 0.0
+        if self._plain or component in family.encoders or self.device.type != "cpu":
+            self._means = () if denoises else self._means
+            return fill(network, resolved, component, dtype, device=self.device, share=share)
+        folder, flags = cache_folder() / "kernels", self.machine.flags
+        int8 = None
+        if self.way.int8 and component in int8_components(family):
+            int8, share = Int8(network, dtype, load_quantise(folder, flags)), 0.0
+        fill(network, resolved, component, dtype, share=share, take=None if int8 is None else int8.take)
+        pack, fused = available(dtype), load_fused(folder, flags)
+        kernel = load_attention(folder, flags) if denoises and dtype == torch.bfloat16 else None
         if denoises:
-            self._means = (*(("packed",) if pack else ()), *(("flash",) if kernel else ()))
-        return accelerate(network, pack=pack, kernel=kernel)
-
-    def _load(self, resolved: Resolved, component: str, dtype: torch.dtype) -> nn.Module:
-        try:
-            with torch.device("meta"):
-                network = resolved.family.build(resolved.config, component)
-            load_into(
-                network, resolved.match, component, dtype=dtype, channels_last=True, keep_narrow=TABLES.get(dtype, ())
-            )
-            network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's overloads omit this form
-            _align(network)
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, MemoryError) or "allocate memory" in str(error):
-                raise OutOfMemory(
-                    f"There is not enough memory for the {component.replace('_', ' ')} of {resolved.entry.name}.",
-                    hint="Close other programs, or choose a smaller model.",
-                ) from error
-            raise
-        release()
-        return network.requires_grad_(False).eval()
+            used = {"packed": pack, "flash": kernel is not None, "fused": fused is not None, "int8": int8 is not None}
+            self._means = tuple(name for name, is_used in used.items() if is_used)
+        return accelerate(network, pack=pack, kernel=kernel, fused=fused, int8=int8)
 
 
-@torch.no_grad()
-def _align(network: nn.Module) -> None:
-    """Copy every tensor that lies where its file put it to an address that torch would choose.
-
-    Kernels sum in another order on other alignments, so the same weights in two files would give two pictures. What was
-    copied is also safe from a file that shrinks.
-    """
-    for tensor in (*network.parameters(), *network.buffers()):
-        if tensor.data_ptr() % ALIGNMENT:
-            tensor.data = tensor.data.clone()
+def _check_int8(dtype: torch.dtype) -> None:
+    reason = why_not(dtype)
+    if reason is not None:
+        raise Missing(f"Computing in 8 bits is not to be had here: {reason}.", hint="Leave out --precision int8.")

@@ -17,6 +17,7 @@ from pinxit.engine.image import fitted, open_picture, to_image, to_tensor
 from pinxit.engine.plan import Resolved
 from pinxit.engine.refine import Refiner
 from pinxit.engine.residency import Residency
+from pinxit.engine.shortcuts import caching_of, merging_of
 from pinxit.models.common.ldm_family import latent_size
 from pinxit.models.contract import Codec, LatentSpec, Micro, Words
 from pinxit.prompts.chunks import Chunking, cut
@@ -26,6 +27,7 @@ from pinxit.sampling.denoiser import Conditioning, Denoiser, Network, Prediction
 from pinxit.sampling.guidance import GuidanceOptions, composed, guided, interval
 from pinxit.sampling.noise import NoiseSource
 from pinxit.sampling.samplers import Step
+from pinxit.sampling.shortcuts import Notebook
 from pinxit.schema.errors import NumericError
 from pinxit.schema.parts import FromImage
 from pinxit.schema.record import ModelFacts, Record, sigmas_sha256
@@ -137,13 +139,13 @@ def prepare(resolved: Resolved, residency: Residency, *, seed: int) -> Start:
     spec, process = resolved.facts.latent, resolved.facts.process
     height, width = latent_size(resolved.size.width, resolved.size.height, spec.downscale)
     shift = resolved.request.eta_noise_seed_delta or 0
-    noise = resolved.noise.make((seed,), (spec.channels, height, width), shift=shift, convert=torch.from_numpy)
+    noise = resolved.noise.make((seed,), (spec.channels, height, width), shift=shift, convert=residency.tensor)
     sigmas = resolved.sigmas
     source = resolved.request.source
     if not isinstance(source, FromImage):
         return Start(x=noise.start() * process.amplitude(sigmas[0], resolved.amplitude), sigmas=sigmas, noise=noise)
     opened = open_picture(resolved.inputs[source.image.sha256], name=source.image.name or "the input picture")
-    picture = to_tensor(fitted(opened, resolved.size, resolved.request.fit))
+    picture = to_tensor(fitted(opened, resolved.size, resolved.request.fit)).to(residency.device)
     padded = torch.nn.functional.pad(
         picture,
         (0, width * spec.downscale - picture.shape[3], 0, height * spec.downscale - picture.shape[2]),
@@ -157,7 +159,7 @@ def _latent(resolved: Resolved, residency: Residency, picture: Tensor) -> Tensor
     """The scaled latent of a picture. An encoder that overflows is run again in float32."""
     spec = resolved.facts.latent
     mean, _ = cast(Codec, residency.network(resolved, "vae")).encode(picture)
-    if not bool(torch.isfinite(mean).all()):
+    if not _is_finite(mean):
         mean, _ = cast(Codec, residency.precise(resolved, "vae")).encode(picture)
         _check_finite(mean, "encoding the input picture")
     return _scaled(mean.float(), spec)
@@ -166,7 +168,7 @@ def _latent(resolved: Resolved, residency: Residency, picture: Tensor) -> Tensor
 def _scaled(latent: Tensor, spec: LatentSpec) -> Tensor:
     """An encoded picture as the denoising network sees it."""
     if spec.mean:
-        mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (spec.mean, spec.std))
+        mean, std = (latent.new_tensor(values).view(1, -1, 1, 1) for values in (spec.mean, spec.std))
         return (latent - mean) / std * spec.scale
     return (latent - spec.shift) * spec.scale
 
@@ -174,7 +176,7 @@ def _scaled(latent: Tensor, spec: LatentSpec) -> Tensor:
 def _unscaled(latent: Tensor, spec: LatentSpec) -> Tensor:
     """The opposite of `_scaled`."""
     if spec.mean:
-        mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (spec.mean, spec.std))
+        mean, std = (latent.new_tensor(values).view(1, -1, 1, 1) for values in (spec.mean, spec.std))
         return latent / spec.scale * std + mean
     return latent / spec.scale + spec.shift
 
@@ -183,12 +185,14 @@ def denoise(
     resolved: Resolved, residency: Residency, encoded: Encoded, start: Start, *, log: PredictionLog | None = None
 ) -> Iterator[Step]:
     """Take the steps, one by one as they are asked for. With a `log`, what it holds is not computed again."""
-    working = _Working(residency)
-    guide = _guided_by_text(resolved, encoded, working)
+    working, request = _Working(residency), resolved.request
+    notebook = Notebook(caching_of(request), merging_of(request), steps=len(start.sigmas) - 1)
+    guide = _guided_by_text(resolved, encoded, working, notebook)
     if resolved.refiner is not None and encoded.refined is not None:
-        second = _guided_by_text(resolved.refiner.resolved, encoded.refined, working)
+        second = _guided_by_text(resolved.refiner.resolved, encoded.refined, working, notebook)
         guide = _handed_over(guide, second, resolved.refiner)
-    answer = _checked(guide if log is None else logged(guide, log))
+    guide = notebook.kept_by(guide)
+    answer = _checked(guide if log is None else logged(guide, log, begins_afresh=notebook.begins_afresh))
     steps = resolved.sampler.run(answer, start.x, start.sigmas, resolved.facts.process, start.noise, resolved.options)
     while True:
         with torch.inference_mode():
@@ -214,12 +218,14 @@ class _Working:
         return self._network
 
 
-def _guided_by_text(resolved: Resolved, encoded: Encoded, working: _Working) -> Denoiser:
+def _guided_by_text(resolved: Resolved, encoded: Encoded, working: _Working, notebook: Notebook) -> Denoiser:
     """One model's denoiser, following its prompts."""
 
     def bound(conditioning: Conditioning) -> Denoiser:
+        shortcut = notebook.shortcut(conditioning)
+
         def ordered(x: Tensor, sigma: float, index: int, /) -> Prediction:
-            denoise = precondition(working(resolved), resolved.facts.process, conditioning)
+            denoise = precondition(working(resolved), resolved.facts.process, conditioning, shortcut)
             return denoise(x.contiguous(memory_format=torch.channels_last), sigma, index)
 
         return ordered
@@ -285,8 +291,12 @@ def _checked(inner: Denoiser) -> Denoiser:
     return denoise_step
 
 
+def _is_finite(values: Tensor) -> bool:
+    return bool(torch.isfinite(values).all())
+
+
 def _check_finite(values: Tensor, where: str) -> None:
-    if not bool(torch.isfinite(values).all()):
+    if not _is_finite(values):
         raise NumericError(
             f"The network gave numbers that are not finite in {where}.",
             hint="The model file may be damaged; otherwise lower the guidance, or compute in float32.",
@@ -299,7 +309,7 @@ def decode(resolved: Resolved, residency: Residency, clean: Tensor) -> Image.Ima
     spec = resolved.facts.latent
     latent = _unscaled(clean, spec)
     picture = cast(Codec, residency.network(resolved, "vae")).decode(latent)
-    if not bool(torch.isfinite(picture).all()):
+    if not _is_finite(picture):
         picture = cast(Codec, residency.precise(resolved, "vae")).decode(latent)
         _check_finite(picture, "the decoder")
     return to_image(picture[0, :, : resolved.size.height, : resolved.size.width])
@@ -321,6 +331,7 @@ def finish(resolved: Resolved, residency: Residency, *, index: int) -> Record:
         request=resolved.request.image(index),
         model=first,
         passes=tuple(further),
+        adapters=tuple(one.facts for one in resolved.adapters),
         sigmas_sha256=sigmas_sha256(resolved.sigmas),
         noise=resolved.noise.name,
         dtype=residency.dtype_name,

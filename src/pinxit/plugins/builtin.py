@@ -1,7 +1,9 @@
-"""The built-in plugin: the one file that names every family, kind, sampler, schedule and source of noise we bring."""
+"""The built-in plugin: the one file that names every family, kind, adapter, sampler, schedule and noise we bring."""
 
 from __future__ import annotations
 
+from pinxit.adapters.contract import AdapterKind
+from pinxit.adapters.lora import KIND as LORA_ADAPTER
 from pinxit.models.clip_text.kind import KIND as CLIP_TEXT
 from pinxit.models.clip_vision.kind import KIND as CLIP_VISION
 from pinxit.models.contract import AnyFamily
@@ -39,6 +41,11 @@ def register_families() -> list[AnyFamily]:
 def register_kinds() -> list[AnyKind]:
     networks = [VAE, TAESD, CONTROLNET, T2I_ADAPTER, IP_ADAPTER, ESRGAN, CLIP_VISION, CLIP_TEXT, T5]
     return [*networks, LORA, EMBEDDING, HYPERNETWORK]
+
+
+@hookimpl
+def register_adapters() -> list[AdapterKind]:
+    return [LORA_ADAPTER]
 
 
 @hookimpl

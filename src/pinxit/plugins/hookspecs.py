@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pluggy
 
+from pinxit.adapters.contract import AdapterKind
 from pinxit.models.contract import AnyFamily
 from pinxit.models.kinds import AnyKind
 from pinxit.sampling.compat import NoiseSpec
@@ -24,6 +25,12 @@ def register_families() -> list[AnyFamily]:
 @hookspec
 def register_kinds() -> list[AnyKind]:
     """Kinds of single network file that are no whole model: autoencoders, ControlNets, LoRAs and the like."""
+    return []
+
+
+@hookspec
+def register_adapters() -> list[AdapterKind]:
+    """Kinds of adapter: how a file of that kind is bound to a model."""
     return []
 
 

@@ -29,6 +29,7 @@ def build_catalog(plugins: Iterable[object | ModuleType] = ()) -> Catalog:
     return Catalog(
         families=_registry("family", manager.hook.register_families()),
         kinds=_registry("kind", manager.hook.register_kinds()),
+        adapters=_registry("adapter kind", manager.hook.register_adapters()),
         samplers=_registry("sampler", manager.hook.register_samplers(), key=plain_key),
         schedules=_registry("schedule", manager.hook.register_schedules(), key=plain_key),
         noises=_registry("noise source", manager.hook.register_noises()),

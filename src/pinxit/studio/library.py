@@ -126,6 +126,10 @@ class Library:
             ModelFile(name=clean(path.name), sha256=hashes.sha256) for path, hashes in self.hashes(entry).items()
         )
 
+    def short_hash(self, entry: ModelEntry) -> str:
+        """A1111's fingerprint of an adapter, AutoV3; empty where the file is of another format."""
+        return next(iter(self.hashes(entry).values())).autov3 or ""
+
     def hashes(self, entry: ModelEntry, *, stop: Callable[[], bool] = never) -> dict[Path, Hashes]:
         """Every weights file of a model with its fingerprints, the largest first.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pinxit.engine.library import OTHER, ModelEntry
+from pinxit.engine.library import LORA, OTHER, ModelEntry
 from pinxit.studio.foreign import invoke_models
 from pinxit.studio.shelves import KINDS, settings_of, shelves
 from pinxit.studio.walk import Identity, Item, Walk, changed, clean, is_model_file, is_model_folder, stem
@@ -55,12 +55,16 @@ class Scan:
 
 
 def look(folders: Sequence[Path], builtin: Path, adopted: Sequence[ModelEntry]) -> Scan:
-    """Look through `folders`. The built-in model comes first, then what was `adopted`, then the folders' models."""
+    """Look through `folders`. The built-in model and its adapters come first, then what was `adopted`, then the
+    folders' models.
+    """
     started = time.time_ns()
     walk = Walk()
     entries: list[ModelEntry] = []
     if (builtin / "model_index.json").is_file():
         entries.append(ModelEntry(name=BUILTIN, title="pinxit's own model", path=builtin))
+        for path in sorted(builtin.glob("*.safetensors")):
+            entries.append(ModelEntry(name=path.stem, title="for pinxit's own model", path=path, kind=LORA))
     entries += adopted
     paths = {entry.path for entry in entries}
     taken = {(entry.kind, entry.name.casefold()) for entry in entries}

@@ -46,7 +46,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Something that was not as it is now. `what` is a field of the record, `model`, or `size`."""
+    """Something that was not as it is now. `what` is a field of the record, or `size`."""
 
     what: str
     then: str
@@ -122,13 +122,16 @@ def compare(before: Image.Image, after: Image.Image) -> Difference:
 
 
 def changes(then: Record, now: Record) -> tuple[Change, ...]:
-    """What differs between the conditions of two records: the models' files, versions, precision, threads."""
+    """What differs between the conditions of two records: models' and adapters' files, versions, precision, threads."""
     found: list[Change] = []
     hashes = [
         tuple(file.sha256 for model in (record.model, *record.passes) for file in model.files) for record in (then, now)
     ]
     if hashes[0] != hashes[1]:
         found.append(Change(what="model", then=_model(then), now=_model(now)))
+    merged = [tuple(file.sha256 for one in record.adapters for file in one.files) for record in (then, now)]
+    if merged[0] != merged[1]:
+        found.append(Change(what="adapters", then=_adapters(then), now=_adapters(now)))
     for name in CONDITIONS:
         old, new = str(getattr(then, name)), str(getattr(now, name))
         if old != new:
@@ -149,6 +152,10 @@ def _verdict(before: Image.Image, after: Image.Image, then: Record, now: Record)
 def _model(record: Record) -> str:
     models = (record.model, *record.passes)
     return ", ".join(f"{one.name} {one.files[0].sha256[:10]}" if one.files else one.name for one in models)
+
+
+def _adapters(record: Record) -> str:
+    return ", ".join(f"{one.name} {one.files[0].sha256[:10]}" if one.files else one.name for one in record.adapters)
 
 
 def _decoded(data: bytes) -> Image.Image:

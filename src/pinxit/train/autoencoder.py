@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pinxit.models.common.configs import VaeConfig
 from pinxit.models.common.vae import AutoencoderKL, Level
-from pinxit.nn import Conv2d, GroupNorm
+from pinxit.nn import Conv2d, GroupNorm, normed_conv
 from pinxit.train.recipe import VaeRecipe, VaeShape
 
 Pictures = Callable[[int, int], Tensor]
@@ -65,7 +65,7 @@ class InnerHead(nn.Module):
         self.conv_out = Conv2d(channels, 3, 3, padding=1)
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.conv_out(F.silu(self.norm_out(h)))
+        return normed_conv(h, self.norm_out, self.conv_out)
 
 
 def encode_inner(vae: AutoencoderKL, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,7 +74,7 @@ def encode_inner(vae: AutoencoderKL, x: Tensor) -> tuple[Tensor, Tensor]:
     h = F.pad(x, (0, 0, 0, 0, 0, vae.config.channels - x.shape[1]))
     for level in encoder.down[1:]:
         h = level(h)
-    h = encoder.conv_out(F.silu(encoder.norm_out(encoder.mid(h))))
+    h = normed_conv(encoder.mid(h), encoder.norm_out, encoder.conv_out)
     mean, logvar = vae.quant_conv(h).chunk(2, dim=1)
     return mean, logvar.clamp(-30.0, 20.0)
 
@@ -95,7 +95,7 @@ def finish_outer(vae: AutoencoderKL, h: Tensor) -> Tensor:
     decoder = vae.decoder
     h = cast(Level, decoder.up[1]).resampler(h)
     h = decoder.up[0](h)
-    return decoder.conv_out(F.silu(decoder.norm_out(h)))
+    return normed_conv(h, decoder.norm_out, decoder.conv_out)
 
 
 class AutoencoderTask:
@@ -160,12 +160,12 @@ class AutoencoderTask:
 
     def _difference(self, decoded: Tensor, x: Tensor) -> dict[str, Tensor]:
         l1 = (decoded - x).abs().mean()
-        edges = _pyramid_l1(decoded, x)
+        edges = pyramid_l1(decoded, x)
         psnr = -10 * torch.log10((decoded.detach() - x).square().mean() / 4 + 1e-12)
         return {"loss": l1 + self.recipe.pyramid * edges, "l1": l1, "psnr": psnr}
 
 
-def _pyramid_l1(a: Tensor, b: Tensor, levels: int = 3) -> Tensor:
+def pyramid_l1(a: Tensor, b: Tensor, levels: int = 3) -> Tensor:
     """L1 distance over the bands of a Laplacian pyramid (Burt & Adelson 1983), which weighs edges at every scale."""
     difference, total = a - b, a.new_zeros(())
     for _ in range(levels):

@@ -35,16 +35,18 @@ def loss_weight(abar: Tensor, *, gamma: float = 5.0) -> Tensor:
     return snr_plus_one.clamp(max=gamma) / snr_plus_one
 
 
-def draw_timesteps(count: int, *, terminal: float, lean: float = 1.0, generator: torch.Generator) -> Tensor:
-    """`count` timesteps 0..999, stratified; a share `terminal` of them is moved to the last one.
+def draw_timesteps(
+    count: int, *, terminal: float, lean: float = 1.0, below: int = TIMESTEPS, generator: torch.Generator
+) -> Tensor:
+    """`count` timesteps 0..`below` - 1, stratified; a share `terminal` of them is moved to the last one.
 
     They are spread as u ** lean for even u: below 1 they lean towards high noise, where a prompt decides most.
     """
     strata = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    t = (strata**lean * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)
+    t = (strata**lean * below).long().clamp(max=below - 1)
     t = t[torch.randperm(count, generator=generator)]
     last = torch.rand(count, generator=generator) < terminal
-    return torch.where(last, torch.full_like(t, TIMESTEPS - 1), t)
+    return torch.where(last, torch.full_like(t, below - 1), t)
 
 
 def noised(z: Tensor, noise: Tensor, abar: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from pinxit.schema.errors import BadInput, Missing
 
@@ -124,10 +124,9 @@ class UNetShape(Part):
     size_embedding: int = Field(default=32, ge=2, multiple_of=2)
 
 
-class DiffusionRecipe(Part):
-    """Train the U-Net (and the text encoder, until `freeze_text`) on latents of composed pictures."""
+class _OnLatents(Part):
+    """What every recipe says that trains a U-Net on latents of composed pictures."""
 
-    kind: Literal["diffusion"]
     shape: UNetShape = UNetShape()
     data: Selection = Selection()
     composing: Composing = Composing()
@@ -140,6 +139,84 @@ class DiffusionRecipe(Part):
     terminal: float = Field(default=0.02, ge=0, le=1, description="share of samples drawn at the last timestep")
     freeze_text: int | None = Field(default=None, ge=0)
     text_rate: float = Field(default=0.3, ge=0, le=1, description="the text encoder's learning rate, relative")
+    optimisation: Optimisation
+
+
+class DiffusionRecipe(_OnLatents):
+    """Train the U-Net (and the text encoder, until `freeze_text`) on latents of composed pictures."""
+
+    kind: Literal["diffusion"]
+
+
+class RefinerRecipe(_OnLatents):
+    """Train a second U-Net for the last steps alone, at timesteps under `below`; it begins as the workshop's first."""
+
+    kind: Literal["refiner"]
+    below: int = Field(default=200, ge=1, le=1000)
+
+
+class Guidance(Part):
+    """How the teacher is guided: see `sampling.guidance.GuidanceOptions`."""
+
+    scale: float = Field(default=4.0, ge=1)
+    rescale: float = Field(default=0.2, ge=0, le=1)
+    low: float = Field(default=0.3, ge=0)
+    high: float = Field(default=6.0, gt=0)
+
+
+class AdapterShape(Part):
+    rank: int = Field(default=40, ge=1)
+
+
+class DistillationRecipe(Part):
+    """Teach a low-rank change of the U-Net to paint in `steps` plain steps: see `train.distillation`.
+
+    `after` names the workshop's adapter that the student begins as. With `halving` that adapter's model, unguided, is
+    the teacher as well; without, the teacher is the guided model.
+    """
+
+    kind: Literal["distillation"]
+    shape: AdapterShape = AdapterShape()
+    data: Selection = Selection()
+    composing: Composing = Composing()
+    writes: str = Field(default="few-step", pattern=r"^[a-z0-9-]+$", description="the adapter's name in the workshop")
+    after: str | None = Field(default=None, pattern=r"^[a-z0-9-]+$")
+    halving: bool = False
+    steps: int = Field(default=4, ge=1)
+    teacher_steps: int = Field(default=16, ge=1, description="a multiple of `steps`")
+    guidance: Guidance = Guidance()
+    own: float = Field(default=0.0, ge=0, le=1, description="share of the paths that follow `after` itself")
+    pool: int = Field(default=512, ge=1, description="paths held at a time")
+    refresh: int = Field(default=256, ge=1, description="steps after which the paths are made anew")
+    optimisation: Optimisation
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.teacher_steps % self.steps:
+            raise ValueError(f"{self.teacher_steps} teacher steps are no multiple of {self.steps}")
+        if self.after is None and (self.halving or self.own):
+            raise ValueError("halving and own need the adapter that after names")
+        if self.after == self.writes:
+            raise ValueError(f"after and writes are both {self.writes}; a stage cannot replace what it begins with")
+        return self
+
+
+class PreviewShape(Part):
+    channels: int = Field(default=48, ge=4)
+    blocks: tuple[int, ...] = Field(default=(3, 3, 1, 1), min_length=2)
+
+
+class PreviewRecipe(Part):
+    """Teach a tiny decoder to show the workshop's latents at half size: see `train.preview`."""
+
+    kind: Literal["preview"]
+    shape: PreviewShape = PreviewShape()
+    data: Selection = Selection()
+    size: int = Field(default=128, ge=32, multiple_of=16, description="side of a preview in pixels")
+    pyramid: float = Field(default=0.5, ge=0)
+    mixed: float = Field(default=0.3, ge=0, le=1, description="share of latents that lie between two pictures")
+    pool: int = Field(default=512, ge=1, description="decoded latents held at a time")
+    refresh: int = Field(default=200, ge=1, description="steps after which they are made anew")
     optimisation: Optimisation
 
 
@@ -158,7 +235,9 @@ class JudgeRecipe(Part):
     optimisation: Optimisation
 
 
-AnyRecipe: TypeAlias = VaeRecipe | TextRecipe | DiffusionRecipe | JudgeRecipe
+AnyRecipe: TypeAlias = (
+    VaeRecipe | TextRecipe | DiffusionRecipe | RefinerRecipe | DistillationRecipe | PreviewRecipe | JudgeRecipe
+)
 
 
 def identity(recipe: AnyRecipe) -> str:

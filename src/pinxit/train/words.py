@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from pinxit.models.common.clip import ClipText
 from pinxit.models.common.ldm_unet import UNet
@@ -21,9 +22,9 @@ from pinxit.train.data.bank import Bank
 from pinxit.train.data.captions import caption
 from pinxit.train.data.composition import Composer, CompositionSettings, KindShares
 from pinxit.train.data.facts import SceneFacts
-from pinxit.train.diffusion import DiffusionTask, LatentPool, unet_config
+from pinxit.train.diffusion import REFINER_SIZES, SIZES, DiffusionTask, LatentPool, unet_config
 from pinxit.train.loop import Summary
-from pinxit.train.recipe import Composing, DiffusionRecipe, Selection, TextRecipe, TextShape
+from pinxit.train.recipe import Composing, DiffusionRecipe, RefinerRecipe, Selection, TextRecipe, TextShape
 from pinxit.train.workshop import (
     Job,
     Report,
@@ -31,6 +32,7 @@ from pinxit.train.workshop import (
     chosen_keys,
     load_component,
     load_vae,
+    needed,
     read_shapes,
     save_component,
     train_averaged,
@@ -39,6 +41,10 @@ from pinxit.train.workshop import (
 NO_BACKGROUND = BackgroundShares(white=0, colour=0, gradient=0, scene=0)
 NO_KIND = KindShares(single=0, pair=0, size=0, count=0, colour=0)
 ENCODE_BATCH = 32
+REFINER = "refiner"
+"""What the second U-Net is called in a workshop."""
+ADDED = "label_emb.0.0.weight"
+"""What reads the pooled text and the sizes."""
 
 
 def composer(bank: Bank, selection: Selection, composing: Composing, *, size: int) -> Composer:
@@ -116,14 +122,25 @@ def load_text(workshop: Path) -> tuple[ClipText, ClipTokenizer]:
     return text, tokenizer
 
 
-def run_diffusion(job: Job, recipe: DiffusionRecipe, bank: Bank, report: Report) -> Summary:
-    """Train the U-Net on the workshop's autoencoder and text encoder."""
+def run_diffusion(job: Job, recipe: DiffusionRecipe | RefinerRecipe, bank: Bank, report: Report) -> Summary:
+    """Train the U-Net, or a second one that refines, on the workshop's autoencoder and text encoder."""
+    refines = isinstance(recipe, RefinerRecipe)
+    name = REFINER if refines else "unet"
     vae = load_vae(job.workshop).to(job.device)
     text, tokenizer = load_text(job.workshop)
-    config = unet_config(recipe.shape, z_channels=vae.config.z_channels, text_width=text.config.width)
+    config = unet_config(
+        recipe.shape,
+        z_channels=vae.config.z_channels,
+        text_width=text.config.width,
+        sizes=REFINER_SIZES if refines else SIZES,
+    )
     torch.manual_seed(recipe.optimisation.seed)
     unet = UNet(config, dropout=recipe.dropout)
-    begin_with(job.workshop, "unet", unet, recipe.shape)
+    if refines:
+        first = load_file(needed(job.workshop, "unet"))
+        first[ADDED] = first[ADDED][:, : -(SIZES - REFINER_SIZES + 1) * recipe.shape.size_embedding]  # no score there
+        begin_as(unet, first)
+    begin_with(job.workshop, name, unet, recipe.shape)
     half = composer(bank, recipe.data, recipe.composing, size=recipe.size // 2)
     pool = LatentPool(
         filler(job.seed, half, vae, size=recipe.size, report=report), count=recipe.pool, refresh=recipe.refresh
@@ -132,9 +149,28 @@ def run_diffusion(job: Job, recipe: DiffusionRecipe, bank: Bank, report: Report)
     task.networks.to(job.device)
     summary = train_averaged(job, task, report)
     if job.workers.rank == 0:
-        save_component(job.workshop, "text", text, {})
-        save_component(job.workshop, "unet", unet, {"unet": recipe.shape.model_dump(mode="json"), "size": recipe.size})
+        if not refines:
+            save_component(job.workshop, "text", text, {"size": recipe.size})
+        save_component(job.workshop, name, unet, {name: recipe.shape.model_dump(mode="json")})
     return summary
+
+
+@torch.no_grad()
+def begin_as(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Take over what fits of another network's weights; of one that differs in its inputs, those that both have.
+
+    Inputs that the other network lacks begin as ignored.
+    """
+    for name, parameter in network.named_parameters():
+        theirs = state.get(name)
+        if theirs is None or theirs.shape[:1] != parameter.shape[:1] or theirs.shape[2:] != parameter.shape[2:]:
+            continue
+        if theirs.shape == parameter.shape:
+            parameter.copy_(theirs)
+        else:
+            shared = min(theirs.shape[1], parameter.shape[1])
+            parameter.zero_()
+            parameter[:, :shared] = theirs[:, :shared]
 
 
 def filler(

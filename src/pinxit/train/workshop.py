@@ -29,7 +29,17 @@ from pinxit.train.data.bank import Bank
 from pinxit.train.data.concepts import first_keys, keys_named
 from pinxit.train.loop import Limits, Summary, Task, Trainer, train
 from pinxit.train.parallel import Workers
-from pinxit.train.recipe import AnyRecipe, JudgeRecipe, Selection, TextRecipe, VaeRecipe, VaeShape, identity
+from pinxit.train.recipe import (
+    AnyRecipe,
+    DistillationRecipe,
+    JudgeRecipe,
+    PreviewRecipe,
+    Selection,
+    TextRecipe,
+    VaeRecipe,
+    VaeShape,
+    identity,
+)
 
 Report = Callable[[str], None]
 CPU = torch.device("cpu")
@@ -94,6 +104,14 @@ def run(job: Job, report: Report) -> Summary:
         from pinxit.train.judging import run_judge
 
         return run_judge(job, job.recipe, bank, report)
+    if isinstance(job.recipe, DistillationRecipe):
+        from pinxit.train.students import run_distillation
+
+        return run_distillation(job, job.recipe, bank, report)
+    if isinstance(job.recipe, PreviewRecipe):
+        from pinxit.train.students import run_preview
+
+        return run_preview(job, job.recipe, bank, report)
     from pinxit.train.words import run_diffusion, run_text
 
     if isinstance(job.recipe, TextRecipe):
@@ -152,10 +170,15 @@ def save_component(workshop: Path, name: str, network: nn.Module, shape: Mapping
 
 def load_component(workshop: Path, name: str, network: nn.Module) -> None:
     """Read a network's weights back. Raises Missing when that component was never trained here."""
+    network.load_state_dict(load_file(needed(workshop, name)))
+
+
+def needed(workshop: Path, name: str) -> Path:
+    """The file of a component. Raises Missing when it was never trained here."""
     path = workshop / f"{name}.safetensors"
     if not path.is_file():
         raise Missing(f"The workshop {workshop} has no {name} yet.", hint=f"Train the {name} first.")
-    network.load_state_dict(load_file(path))
+    return path
 
 
 def begin_with(workshop: Path, name: str, network: nn.Module, shape: BaseModel) -> None:

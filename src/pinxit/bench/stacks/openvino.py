@@ -1,95 +1,160 @@
-"""OpenVINO on the same networks, converted in the process from diffusers' modules."""
+"""OpenVINO on the same networks, converted once from diffusers' modules, in bfloat16 or with 8-bit weights."""
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pinxit.bench.cases import LATENT_SCALE, TIMESTEP, TOKENS, UNET, Array, Case, Dtype, inputs_of
-from pinxit.bench.stacks.ddim import ddim
+from pinxit.bench.cases import TOKENS, Array, Case, Numbers
+from pinxit.bench.stacks.compute import PARTS, Stepped, compute, threads, together
+from pinxit.bench.stacks.diffusers import load
 
-PRECISION: Mapping[str, str] = {"float32": "f32", "bfloat16": "bf16"}
+PRECISION: Mapping[str, str] = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}
+"""What computes where nothing is quantized."""
+CALIBRATION = (32, (981, 661, 341, 21))
+"""The latent's side, and the timesteps, of what 8-bit ranges are read from."""
+Key = tuple[str, int, int, int]
 
 
 class OpenVino:
-    """Computes the cases with compiled graphs of fixed shape, one for each size."""
+    """Computes the cases with compiled graphs of fixed shape, one for each size; a guided step is one batch of two."""
 
-    def __init__(self, *, dtype: Dtype, weights: str) -> None:
+    device = "cpu"
+
+    def __init__(self, *, numbers: Numbers, weights: str, quantized: bool = False) -> None:
         openvino: Any = importlib.import_module("openvino")
         self._core = openvino.Core()
-        self._convert = openvino.convert_model
         self._version = openvino.__version__
-        self._hint = {"INFERENCE_PRECISION_HINT": PRECISION[dtype]}
-        self._weights = Path(weights)
-        self._models: dict[str, Any] = {}
-        self._compiled: dict[tuple[object, ...], Any] = {}
+        self._hints = {"INFERENCE_PRECISION_HINT": PRECISION[numbers], "INFERENCE_NUM_THREADS": threads()}
+        self._folder = Path(weights).parent / "openvino"
+        self._unet = "unet-int8" if quantized else "unet"
+        self._compiled: dict[Key, Any] = {}
         torch.set_grad_enabled(False)
 
     def versions(self) -> Mapping[str, str]:
         return {"openvino": self._version}
 
     def prepare(self, case: Case) -> None:
-        size = (case.height, case.width)
-        if case.kind != "decode":
-            self._graph("unet", 1 if case.kind == "unet" else 2, *size)
-        if case.kind in ("decode", "image"):
-            self._graph("vae", 1, *size)
+        needed = PARTS[case.kind]
+        batch = 1 if case.kind == "unet" else 2
+        keys = {
+            part: (part, batch if part == "unet" else 1, case.height, case.width)
+            if part != "text_encoder"
+            else (part, 2, 0, 0)
+            for part in needed
+        }
+        for key in set(self._compiled) - set(keys.values()):
+            del self._compiled[key]
+        gc.collect()
+        for key in keys.values():
+            self._graph(key)
 
     def run(self, case: Case) -> Array:
-        given = inputs_of(case)
-        latent, tokens = torch.from_numpy(given.latent), torch.from_numpy(given.tokens)
-        if case.kind == "decode":
-            return self._decode(latent)
-        if case.kind == "unet":
-            return self._call(latent, TIMESTEP, tokens[1:]).numpy()
+        return compute(self, case)
 
-        def both(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
-            plain, prompted = self._call(torch.cat([x, x]), t, tokens).chunk(2)
-            return plain, prompted
+    def paint(self, case: Case, stepped: Stepped) -> Array:
+        return compute(self, case, stepped)
 
-        if case.kind == "pair":
-            return torch.cat(both(latent, TIMESTEP)).numpy()
-        return self._decode(ddim(both, latent, case.steps) / LATENT_SCALE)
+    def text(self, words: Tensor) -> Tensor:
+        return self._call(("text_encoder", words.shape[0], 0, 0), words)
 
-    def _call(self, x: Tensor, t: float, tokens: Tensor) -> Tensor:
-        graph = self._graph("unet", *(x.shape[0], x.shape[2], x.shape[3]))
-        given = [x.numpy(), torch.tensor(t).numpy(), tokens.contiguous().numpy()]
-        return torch.from_numpy(next(iter(graph(given).values())).copy())
+    def unet(self, x: Tensor, t: float, tokens: Tensor) -> Tensor:
+        key = ("unet", x.shape[0], x.shape[2], x.shape[3])
+        return self._call(key, x, torch.tensor(t), tokens)
 
-    def _decode(self, latent: Tensor) -> Array:
-        graph = self._graph("vae", 1, latent.shape[2], latent.shape[3])
-        return next(iter(graph([latent.contiguous().numpy()]).values())).copy()
+    def pair(self, x: Tensor, t: float, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        return together(self, x, t, tokens)
 
-    def _graph(self, part: str, batch: int, height: int, width: int) -> Any:
-        key = (part, batch, height, width)
+    def decode(self, z: Tensor) -> Tensor:
+        return self._call(("vae", 1, z.shape[2], z.shape[3]), z)
+
+    def encode(self, picture: Tensor) -> Tensor:
+        raise NotImplementedError("this stack does not encode pictures")
+
+    def _call(self, key: Key, *given: Tensor) -> Tensor:
+        found = self._graph(key)([tensor.contiguous().numpy() for tensor in given])
+        return torch.from_numpy(next(iter(found.values())).copy())
+
+    def _graph(self, key: Key) -> Any:
         if key not in self._compiled:
-            model = self._model(part)
-            latent = [batch, UNET.in_channels, height, width]
-            shapes = [latent, [], [batch, TOKENS, UNET.context_dim]] if part == "unet" else [latent]
-            model.reshape(dict(zip(range(len(shapes)), shapes, strict=True)))
-            self._compiled[key] = self._core.compile_model(model, "CPU", self._hint)
+            part, batch, height, width = key
+            model = self._core.read_model(self._folder / f"{self._unet if part == 'unet' else part}.xml")
+            model.reshape(dict(enumerate(_shapes(model, part, batch, height, width))))
+            self._compiled[key] = self._core.compile_model(model, "CPU", self._hints)
         return self._compiled[key]
 
-    def _model(self, part: str) -> Any:
-        if part not in self._models:
-            library: Any = importlib.import_module("diffusers")
-            source: Any = library.UNet2DConditionModel if part == "unet" else library.AutoencoderKL
-            network = source.from_pretrained(self._weights / part, torch_dtype=torch.float32).eval()
-            latent = torch.zeros(1, UNET.in_channels, 16, 16)
-            example = (latent, torch.tensor(TIMESTEP), torch.zeros(1, TOKENS, UNET.context_dim))
-            if part == "unet":
-                self._models[part] = self._convert(_Unet(network), example_input=example)
-            else:
-                self._models[part] = self._convert(_Decoder(network), example_input=latent)
-        return self._models[part]
+
+def _shapes(model: Any, part: str, batch: int, height: int, width: int) -> list[list[int]]:
+    if part == "text_encoder":
+        return [[batch, TOKENS]]
+    latent = [batch, model.inputs[0].get_partial_shape()[1].get_length(), height, width]
+    if part == "vae":
+        return [latent]
+    return [latent, [], [batch, TOKENS, model.inputs[2].get_partial_shape()[2].get_length()]]
 
 
-class _Unet(nn.Module):
+def convert(*, weights: str) -> None:
+    """Write the graphs of all networks, weights in 16 bits as usual, beside a folder of float32 weights."""
+    openvino: Any = importlib.import_module("openvino")
+    folder = Path(weights).parent / "openvino"
+    folder.mkdir(exist_ok=True)
+    for part, wrapper in (("text_encoder", _Text), ("vae", _Decoder), ("unet", UnetOnly)):
+        network = load(Path(weights), part, torch.float32)
+        latent = torch.zeros(1, network.config.in_channels if part == "unet" else 4, 16, 16)
+        example: Any = latent
+        shapes: Any = [[-1, latent.shape[1], -1, -1]]
+        if part == "text_encoder":
+            example, shapes = torch.ones(1, TOKENS, dtype=torch.int64), [[-1, TOKENS]]
+        elif part == "unet":
+            wide = network.config.cross_attention_dim
+            example = (latent, torch.tensor(1.0), torch.zeros(1, TOKENS, wide))
+            shapes = [*shapes, [], [-1, TOKENS, wide]]
+        with torch.no_grad():
+            model = openvino.convert_model(wrapper(network), example_input=example, input=shapes)
+        openvino.save_model(model, folder / f"{part}.xml", compress_to_fp16=True)
+        del model, network
+        gc.collect()
+
+
+def quantize(*, weights: str) -> None:
+    """Quantize the U-Net's graph, statically, with random inputs at several noise levels."""
+    openvino: Any = importlib.import_module("openvino")
+    nncf: Any = importlib.import_module("nncf")
+    folder = Path(weights).parent / "openvino"
+    if not (folder / "unet.xml").is_file():
+        convert(weights=weights)
+    model = openvino.Core().read_model(folder / "unet.xml")
+    side, times = CALIBRATION
+    random = np.random.default_rng(0)
+    latent, _, tokens = _shapes(model, "unet", 1, side, side)
+    samples = [
+        [
+            random.standard_normal(latent, dtype=np.float32),
+            np.float32(time),
+            random.standard_normal(tokens, dtype=np.float32),
+        ]
+        for time in times
+    ]
+    quantized = nncf.quantize(
+        model,
+        nncf.Dataset(samples),
+        subset_size=len(samples),
+        model_type=nncf.ModelType.TRANSFORMER,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=True),
+    )
+    openvino.save_model(quantized, folder / "unet-int8.xml")
+
+
+class UnetOnly(nn.Module):
+    """The U-Net as a function of tensors alone, which exporters ask for."""
+
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
@@ -105,3 +170,12 @@ class _Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return self.network.decode(z, return_dict=False)[0]
+
+
+class _Text(nn.Module):
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, words: Tensor) -> Tensor:
+        return self.network(words).last_hidden_state

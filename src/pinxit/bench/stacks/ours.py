@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from pinxit import __version__
-from pinxit.bench.cases import LATENT_SCALE, TIMESTEP, Array, Case, Dtype, inputs_of
-from pinxit.bench.stacks.ddim import ddim
+from pinxit.bench.cases import Array, Case, Inputs, inputs_of
+from pinxit.bench.stacks.compute import PARTS, compute
 from pinxit.engine.library import CHECKPOINT, ModelEntry
+from pinxit.engine.means import Means, Precision
 from pinxit.engine.plan import Resolved, resolve
 from pinxit.engine.residency import Residency
+from pinxit.models.common.clip import ClipText
 from pinxit.models.common.vae import AutoencoderKL
 from pinxit.plugins.manager import build_catalog
-from pinxit.sampling.denoiser import Conditioning, Network
+from pinxit.sampling.denoiser import Conditioning
 from pinxit.schema.record import ModelFile
 from pinxit.schema.request import GenerationRequest
 from pinxit.weights.folder import read_model
@@ -37,50 +39,65 @@ class OneModel:
     def files(self, entry: ModelEntry) -> tuple[ModelFile, ...]:
         return tuple(ModelFile(name=path.name, sha256="0" * 64) for path in sorted(read_model(entry.path).sizes))
 
+    def short_hash(self, entry: ModelEntry) -> str:
+        del entry
+        return ""
+
     def entries(self, kind: str | None = CHECKPOINT) -> Sequence[ModelEntry]:
         del kind
         return (self.find(None),)
 
 
 class Ours:
-    """Computes the cases with what `Residency` holds."""
+    """Computes the cases with what `Residency` holds; a guided step is two calls, one after the other."""
 
-    def __init__(self, *, dtype: Dtype, weights: str) -> None:
-        self._residency = Residency(dtype=getattr(torch, dtype))
+    def __init__(self, *, numbers: Precision, weights: str, low: bool = False, device: str = "cpu") -> None:
+        self.device = device
+        self._residency = Residency(means=Means(device=device, precision=numbers, memory="low" if low else "auto"))
         request = GenerationRequest(prompt="", seed=0)
         self._resolved: Resolved = resolve(request, build_catalog(), OneModel(path=Path(weights)))
+        self._loaded: set[str] = set()
+        self._given: Inputs | None = None
 
     def versions(self) -> Mapping[str, str]:
         return {"pinxit": __version__, "torch": torch.__version__}
 
     def prepare(self, case: Case) -> None:
-        if case.kind != "decode":
-            self._residency.network(self._resolved, "unet")
-        if case.kind in ("decode", "image"):
-            self._residency.network(self._resolved, "vae")
+        needed = set(PARTS[case.kind])
+        if self._loaded - needed:
+            self._residency.clear()
+        for part in sorted(needed):
+            self._residency.network(self._resolved, part)
+        self._loaded = needed
+        self._given = inputs_of(case)
 
     @torch.inference_mode()
     def run(self, case: Case) -> Array:
-        given = inputs_of(case)
-        latent, tokens = torch.from_numpy(given.latent), torch.from_numpy(given.tokens)
-        if case.kind == "decode":
-            return self._decode(latent)
+        return compute(self, case)
+
+    def text(self, words: Tensor) -> Tensor:
+        return cast(ClipText, self._residency.network(self._resolved, "text_encoder"))(words).last
+
+    def unet(self, x: Tensor, t: float, tokens: Tensor) -> Tensor:
         network = self._resolved.family.network(self._resolved.config, self._residency.network(self._resolved, "unet"))
-        negative, prompt = (Conditioning(tokens=tokens[index : index + 1]) for index in range(2))
-        if case.kind == "unet":
-            return _call(network, latent, TIMESTEP, prompt).numpy()
+        return network(x.contiguous(memory_format=torch.channels_last), t, self._told(x, tokens)).contiguous()
 
-        def both(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
-            return _call(network, x, t, negative), _call(network, x, t, prompt)
+    def pair(self, x: Tensor, t: float, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        return self.unet(x, t, tokens[:1]), self.unet(x, t, tokens[1:])
 
-        if case.kind == "pair":
-            return torch.cat(both(latent, TIMESTEP)).numpy()
-        return self._decode(ddim(both, latent, case.steps) / LATENT_SCALE)
+    def decode(self, z: Tensor) -> Tensor:
+        return self._vae().decode(z)
 
-    def _decode(self, latent: Tensor) -> Array:
-        vae = cast(AutoencoderKL, self._residency.network(self._resolved, "vae"))
-        return vae.decode(latent).float().contiguous().numpy()
+    def encode(self, picture: Tensor) -> Tensor:
+        return self._vae().encode(picture)[0]
 
+    def _vae(self) -> AutoencoderKL:
+        return cast(AutoencoderKL, self._residency.network(self._resolved, "vae"))
 
-def _call(network: Network, x: Tensor, t: float, conditioning: Conditioning) -> Tensor:
-    return network(x.contiguous(memory_format=torch.channels_last), t, conditioning).contiguous()
+    def _told(self, x: Tensor, tokens: Tensor) -> Conditioning:
+        """The prompt, and for models that want them a pooled vector and the size."""
+        if self._given is None or not self._given.pooled.size:
+            return Conditioning(tokens=tokens)
+        pooled = torch.as_tensor(self._given.pooled[: tokens.shape[0]]).to(x.device)
+        size = (8.0 * x.shape[2], 8.0 * x.shape[3])
+        return Conditioning(tokens=tokens, pooled=pooled, time_ids=(*size, 0.0, 0.0, *size))

@@ -52,6 +52,8 @@ def algorithm(header: Header) -> str | None:
 def base_family(header: Header, kind: str) -> tuple[str | None, str]:
     """The name of the family that an addition goes with, and how that is known; its tensors count before its words."""
     shapes = header.shapes
+    if own := header.metadata.get("pinxit.family", ""):
+        return cleaned(own, 40), "its pinxit.family says so"
     for pattern, family in MARKS:
         if name := next((name for name in shapes if re.search(pattern, name)), None):
             return family, f"only additions to {family} name a tensor {cleaned(name, 80)}"

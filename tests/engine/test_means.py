@@ -1,0 +1,77 @@
+"""With what is computed: words checked, devices found, number formats that suit them, and a container's limit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pinxit.engine import machine
+from pinxit.engine.machine import GIB, Gpu, Machine
+from pinxit.engine.means import Means, way_of
+from pinxit.schema.errors import BadInput, Missing, UnknownName
+
+GPU = Gpu(name="Imagined", device="cuda:0", memory=24 * GIB, free=20 * GIB, bfloat16=True)
+OLD = replace(GPU, device="cuda:1", bfloat16=False)
+PLAIN = Machine(cores=1, memory=None, available=None, flags=frozenset())
+FAST = replace(PLAIN, flags=frozenset({"avx512_bf16"}))
+TWO = replace(FAST, gpus=(GPU, OLD))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"device": "cuda0"}, "There is no device named 'cuda0'. Did you mean 'cuda'"),
+        ({"precision": "float64"}, "There is no precision named 'float64'. Did you mean 'float"),
+        ({"memory": "lo"}, "There is no way with memory named 'lo'. Did you mean 'low'?"),
+    ],
+)
+def test_unknown_words_are_told(fields: dict[str, str], told: str) -> None:
+    with pytest.raises(UnknownName) as raised:
+        Means.of(**fields)
+    assert str(raised.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("where", "means", "expected"),
+    [
+        (PLAIN, Means(), ("cpu", "float32")),
+        (FAST, Means(), ("cpu", "bfloat16")),
+        (FAST, Means(precision="float32"), ("cpu", "float32")),
+        (TWO, Means(), ("cuda:0", "bfloat16")),
+        (TWO, Means(device="cuda:1"), ("cuda:1", "float16")),
+        (TWO, Means(device="cpu"), ("cpu", "bfloat16")),
+    ],
+)
+def test_the_way_suits_the_machine(where: Machine, means: Means, expected: tuple[str, str]) -> None:
+    way = way_of(where, means)
+    assert (way.device, way.dtype) == expected
+    assert (way.gpu is None) == (way.device == "cpu")
+
+
+def test_a_device_that_is_not_here_is_told() -> None:
+    with pytest.raises(Missing) as raised:
+        way_of(TWO, Means(device="cuda:2"))
+    assert str(raised.value) == "There is no device cuda:2 here. Devices here: cpu, cuda:0, cuda:1."
+
+
+def test_eight_bits_are_for_processors() -> None:
+    assert way_of(FAST, Means(precision="int8")).int8
+    with pytest.raises(BadInput, match="int8 is computed on the processor only"):
+        way_of(TWO, Means(precision="int8"))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_containers_limit_counts(tmp_path: Path, version: int) -> None:
+    folder = tmp_path / ("sys/fs/cgroup/memory/box" if version == 1 else "sys/fs/cgroup/box")
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if version == 1 else ("memory.max", "memory.current")
+    folder.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("4:memory:/box\n" if version == 1 else "0::/box\n")
+    for name, value in zip(names, (2 * GIB, GIB), strict=True):
+        (folder / name).write_text(f"{value}\n")
+    (folder / "memory.stat").write_text(f"{'total_' if version == 1 else ''}inactive_file {GIB // 4}\n")
+    assert machine._container(tmp_path) == (2 * GIB, GIB + GIB // 4)  # pyright: ignore[reportPrivateUsage]
+    (folder / names[0]).write_text("max\n")
+    assert machine._container(tmp_path) is None  # pyright: ignore[reportPrivateUsage]
