@@ -66,7 +66,7 @@ def test_each_format_has_its_own_tolerance() -> None:
     assert row_of(CASE, series(OURS, 1.0, 2.0, off=1.8e-2, numbers="bfloat16")).status == "ok"
     assert row_of(CASE, series(OURS, 1.0, 2.0, off=4e-2, numbers="bfloat16")).status == "failed"
     assert row_of(CASE, series("openvino-bf16", 1.0, 2.0, off=4e-2, numbers="bfloat16")).status == "ok"
-    assert row_of(CASE, series("openvino-bf16", 1.0, 2.0, off=8e-2, numbers="bfloat16")).status == "failed"
+    assert row_of(CASE, series("openvino-bf16", 1.0, 2.0, off=2e-1, numbers="bfloat16")).status == "failed"
     assert row_of(CASE, series("openvino-fp32", 1.0, 2.0, off=2e-4)).status == "failed"
     assert row_of(CASE, series(OURS, 1.0, 2.0, off=4e-2, numbers="int8")).status == "ok"
     assert row_of(CASE, series(OURS, 1.0, 2.0, off=0.9, numbers="int8")).status == "failed"

@@ -51,13 +51,13 @@ class OnnxRuntime:
         return together(self, x, t, tokens)
 
     def text(self, words: Tensor) -> Tensor:
-        raise NotImplementedError("this stack has the U-Net alone")
+        raise LookupError("this stack has the U-Net alone")
 
     def decode(self, z: Tensor) -> Tensor:
-        raise NotImplementedError("this stack has the U-Net alone")
+        raise LookupError("this stack has the U-Net alone")
 
     def encode(self, picture: Tensor) -> Tensor:
-        raise NotImplementedError("this stack has the U-Net alone")
+        raise LookupError("this stack has the U-Net alone")
 
 
 def export(*, weights: str) -> None:

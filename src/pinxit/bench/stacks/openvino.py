@@ -76,7 +76,7 @@ class OpenVino:
         return self._call(("vae", 1, z.shape[2], z.shape[3]), z)
 
     def encode(self, picture: Tensor) -> Tensor:
-        raise NotImplementedError("this stack does not encode pictures")
+        raise LookupError("this stack does not encode pictures")
 
     def _call(self, key: Key, *given: Tensor) -> Tensor:
         found = self._graph(key)([tensor.contiguous().numpy() for tensor in given])
