@@ -19,6 +19,7 @@ from pinxit.models.common.configs import ClipTextConfig, UNetConfig, VaeConfig
 from pinxit.models.common.ldm_unet import UNet
 from pinxit.models.common.vae import AutoencoderKL
 from pinxit.models.sd1.layout import SINGLE_FILE
+from pinxit.nn.pages import glibc, own_pages
 from pinxit.weights.save import save_model
 from tests.easel import easel_for
 from tests.tiny import make_sd1, tiny_unet
@@ -120,8 +121,10 @@ def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
     for platform in ("linux", "win32"):
         monkeypatch.setattr(sys, "platform", platform)
         monkeypatch.setattr("ctypes.CDLL", lambda _: object())
-        allocator._glibc.cache_clear()  # pyright: ignore[reportPrivateUsage] - what it found before
+        glibc.cache_clear()
         allocator.release()
+        with own_pages():
+            pass
     monkeypatch.undo()
-    allocator._glibc.cache_clear()  # pyright: ignore[reportPrivateUsage] - what it found before
+    glibc.cache_clear()
     allocator.release()

@@ -13,6 +13,7 @@ from pinxit.engine.allocator import ran_out, release
 from pinxit.engine.memory import NARROW_TABLE
 from pinxit.engine.plan import Resolved
 from pinxit.engine.streaming import blocks_of, stream
+from pinxit.nn.pages import own_pages
 from pinxit.schema.errors import OutOfMemory
 from pinxit.weights.load import load_into
 
@@ -52,8 +53,9 @@ def fill(
         return name.startswith(later) or (take is not None and take(name, tensor))
 
     try:
-        _read(network, resolved, component, dtype, take=taken if later else take)
-        _place(network, device)
+        with own_pages():
+            _read(network, resolved, component, dtype, take=taken if later else take)
+            _place(network, device)
     except (MemoryError, RuntimeError) as error:
         if ran_out(error):
             raise OutOfMemory(
@@ -67,8 +69,9 @@ def fill(
         part = resolved.match.part(component)
         entries = tuple(entry for entry in part.entries if not set(entry.ours).isdisjoint(names))
         some = {**resolved.match.parts, component: replace(part, entries=entries)}
-        _read(shell, replace(resolved, match=replace(resolved.match, parts=some)), component, dtype, strict=False)
-        _place(shell, device)
+        with own_pages():
+            _read(shell, replace(resolved, match=replace(resolved.match, parts=some)), component, dtype, strict=False)
+            _place(shell, device)
         shell.requires_grad_(False)
 
     stream(blocks, fill_block, dtype)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pinxit.engine.adapting import identity
-from pinxit.engine.allocator import release, return_early
+from pinxit.engine.allocator import release
 from pinxit.engine.loading import built, fill
 from pinxit.engine.machine import Machine, this_machine
 from pinxit.engine.means import Means, way_of
@@ -70,7 +70,6 @@ class Residency:
             _check_int8(self.dtype)
         self._plain = plain
         self._rungs: Rungs = ()
-        return_early()
         self._means: tuple[str, ...] = ()
         self._models: dict[Key, _Loaded] = {}
         self._together: frozenset[Path] = frozenset()

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pinxit.nn.packed import PackedWeight, Shape, Source, source_of
+from pinxit.nn.pages import own_pages
 from pinxit.nn.stripes import stripes
 
 KINDS = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -62,7 +63,8 @@ class FoldedWeight:
         """What `layer` makes of `x` [B,C,H,W] after every pixel has become four. `folds` says for which layers."""
         source, kept = source_of(layer.weight), self._kept
         if kept is None or kept.source != source:
-            kept = _Kept(source, *self._make(layer))
+            with own_pages():
+                kept = _Kept(source, *self._make(layer))
             self._kept = kept
         (batch, _, height, width), channels = x.shape, layer.out_channels
         out = torch.empty((batch, channels, 2 * height, 2 * width), dtype=x.dtype, memory_format=torch.channels_last)

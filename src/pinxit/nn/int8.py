@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from pinxit.nn.kernels.quantise import LEAST, Quantise, quantise_plainly
 from pinxit.nn.packed import DTYPES, Shape
+from pinxit.nn.pages import own_pages
 from pinxit.schema.errors import ModelError
 
 LARGEST = 127
@@ -109,7 +110,8 @@ class Int8Weight:
         self._last = shape
         if kept.shape != shape and (kept.shape is None or last == shape):
             values, scales = kept.weight
-            packed = pack(Whole(_unpacked(values), scales))
+            with own_pages():
+                packed = pack(Whole(_unpacked(values), scales))
             kept = self._kept = _Kept(Whole(packed, scales), kept.zeros, shape)
         return kept
 

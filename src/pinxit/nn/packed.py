@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pinxit.nn.pages import own_pages
+
 DTYPES = (torch.float32, torch.bfloat16)
 Shape: TypeAlias = tuple[int, ...]
 Source: TypeAlias = tuple[int, int | None, torch.dtype, Shape, Shape]
@@ -97,7 +99,8 @@ class PackedWeight:
             if kept.shape == shape or last != shape:
                 return kept.weight
             plain = plain if plain.numel() else kept.weight.to_dense()
-        kept = _Kept(source, shape, pack(plain))
+        with own_pages():
+            kept = _Kept(source, shape, pack(plain))
         self._kept = kept
         if self._alone and layer.weight.numel():
             layer.weight = nn.Parameter(plain.new_empty(0), requires_grad=layer.weight.requires_grad)
