@@ -76,6 +76,7 @@ class OpenVino:
         return self._call(("vae", 1, z.shape[2], z.shape[3]), z)
 
     def encode(self, picture: Tensor) -> Tensor:
+        del picture
         raise LookupError("this stack does not encode pictures")
 
     def _call(self, key: Key, *given: Tensor) -> Tensor:
