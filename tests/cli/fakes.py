@@ -168,6 +168,7 @@ def call(
     out, err = io.StringIO(), io.StringIO()
     lang = language_of(argv, environment or {})
     terminal = Terminal(out=out, err=err, input=io.BytesIO(stdin), lang=lang)
+
     def opened(means: Means | None = None, /) -> FakeStudio:
         made = studio or FakeStudio()
         made.means = means
