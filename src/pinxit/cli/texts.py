@@ -4,6 +4,7 @@ Help of the request's fields is not here: it stands in their declarations (see `
 `{places}`.
 """
 
+# A table, as long as it must be.
 from __future__ import annotations
 
 from collections.abc import Mapping

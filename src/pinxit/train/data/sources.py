@@ -1,5 +1,6 @@
 """The packages that the drawings come from, pinned by version and sha256, and the styles they are drawn in."""
 
+# A table, as long as it must be.
 from __future__ import annotations
 
 from dataclasses import dataclass
