@@ -132,6 +132,9 @@ def test_exported_model_says_what_it_is(drawings: Bank, workshop: Path, tmp_path
     assert "cat (猫)" in card
     assert "license: cc-by-4.0" in card
     assert "samples seen, unet | 8" in card
+    for name in ("few-step.safetensors", "preview/preview.safetensors"):
+        assert f"- `{name}`: " in card
+        assert (tmp_path / "model" / name).is_file()
     assert (tmp_path / "model" / "ATTRIBUTION.md").read_text("utf-8").startswith("# Attribution")
     runs = json.loads((tmp_path / "model" / "training.json").read_text("utf-8"))
     assert runs["unet"]["recipe"]["optimisation"]["steps"] == 2

@@ -51,11 +51,15 @@ def concept_names(bank: Bank, selection: Selection, keys: Sequence[str]) -> list
 
 
 def model_card(
-    concepts: Sequence[tuple[str, str, tuple[str, ...]]], facts: Mapping[str, str], sources: Sequence[str]
+    concepts: Sequence[tuple[str, str, tuple[str, ...]]],
+    facts: Mapping[str, str],
+    sources: Sequence[str],
+    extras: Mapping[str, str],
 ) -> str:
     """The card in Markdown: what the model can paint, what it cannot, what it learned from, and under which licence.
 
-    `facts` are measured figures by name; `sources` the sets of drawings.
+    `facts` are measured figures by name; `sources` the sets of drawings; `extras` files beside the model, with what
+    they are.
     """
     words = {style.key: f"{style.en[0]} ({style.zh[0]})" for style in STYLES}
     styles = list(dict.fromkeys(style for _, _, drawn in concepts for style in drawn))
@@ -94,6 +98,7 @@ def model_card(
         "| --- | --- |",
         *(f"| {name} | {value} |" for name, value in facts.items()),
         "",
+        *(["## Beside it", "", *(f"- `{name}`: {text}" for name, text in extras.items()), ""] if extras else ()),
         "## Sources and licence",
         "",
         f"Learned from {', '.join(sources)}. Authors and licences are in `ATTRIBUTION.md`. Held-out drawings were "

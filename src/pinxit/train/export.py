@@ -18,7 +18,7 @@ from pinxit.train.data.bank import Bank
 from pinxit.train.data.concepts import first_keys
 from pinxit.train.data.sources import source_named
 from pinxit.train.diffusion import unet_config
-from pinxit.train.extras import base_unet, export_extras
+from pinxit.train.extras import base_unet, export_extras, extras_of
 from pinxit.train.measure import autoencoder_psnr
 from pinxit.train.recipe import Selection, UNetShape
 from pinxit.train.start import SHAPES
@@ -56,7 +56,7 @@ def export(workshop: Path, bank: Bank, destination: Path, *, overwrite: bool = F
     styles = {drawing.style: drawing.source for drawing in bank.drawings}
     learned = [styles[style] for style in selection.styles or styles if style in styles]
     sources = [f"{source_named(name).package} {source_named(name).version}" for name in learned]
-    configs["README.md"] = model_card(concepts, facts, sources)
+    configs["README.md"] = model_card(concepts, facts, sources, extras_of(workshop))
     files = save_model(
         {name: network.state_dict() for name, network in networks.items()},
         FOLDER,

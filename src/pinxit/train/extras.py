@@ -23,6 +23,18 @@ PLAIN = {"guidance": 1.0, "guidance_rescale": 0.0, "sampler": "euler", "schedule
 """How a distilled student is run, beside its number of steps."""
 
 
+def extras_of(workshop: Path) -> dict[str, str]:
+    """The files that `export_extras` will write, and what to say of them."""
+    said = {
+        FEW_STEP: (
+            f"{FEW_STEP}.safetensors",
+            "a LoRA distilled from the model: the same pictures in four plain steps.",
+        ),
+        PREVIEW: (f"{PREVIEW}/{PREVIEW}.safetensors", "a tiny decoder that shows every step at half size; no more."),
+    }
+    return dict(file for name, file in said.items() if (workshop / f"{name}.safetensors").is_file())
+
+
 def export_extras(workshop: Path, folder: Path) -> tuple[Path, ...]:
     """Write into a model's folder what the workshop has of them, in float16; returns the files.
 
