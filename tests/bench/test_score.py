@@ -22,7 +22,7 @@ def series(
     compared: bool = True,
 ) -> Series:
     loads = foreign or (0.0,) * len(seconds)
-    samples = [Sample(seconds=s, foreign=f, off=off, work_bytes=3 * 2**20) for s, f in zip(seconds, loads, strict=True)]
+    samples = [Sample(seconds=s, foreign=f, off=off) for s, f in zip(seconds, loads, strict=True)]
     return Series(
         stack=stack,
         numbers=numbers,
@@ -31,6 +31,7 @@ def series(
         compared=compared,
         peak_bytes=5 * 2**20,
         held_bytes=4 * 2**20,
+        work_bytes=3 * 2**20,
     )
 
 

@@ -111,21 +111,20 @@ class Child:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One timed run. `foreign` is the number of cores that others used (None: unknown), `off` the distance to the
-    reference (None: there was none), `work_bytes` how far memory rose above what was held before. `first_step` is when
-    a new process had taken its first step.
+    reference (None: there was none). `first_step` is when a new process had taken its first step.
     """
 
     seconds: float
     foreign: float | None
     off: float | None
-    work_bytes: int = 0
     first_step: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Series:
     """All samples of one stack on one case, one per round; `warming` of them come first and do not count. `error` ends
-    the series. `held_bytes` is what the process holds in the end that is not the page cache's.
+    the series. `held_bytes` is what the process holds in the end that is not the page cache's, `work_bytes` how far
+    memory rose in a run above what was held before.
     """
 
     stack: str
@@ -136,6 +135,7 @@ class Series:
     error: str = ""
     peak_bytes: int = 0
     held_bytes: int = 0
+    work_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,8 @@ class Bench:
     ) -> list[Series]:
         """Run `case` on every child in turn, `rounds` times after a first one that warms up and is not counted; or, for
         0 rounds, just once, after `warm` has had the child compute something smaller. The reference goes first, so
-        that all are compared with it.
+        that all are compared with it. Memory is watched in a run of its own, which is not timed, where there is time
+        for one more.
         """
         warming = 1 if rounds else 0
         pairs = [(child, child.spec.series(warming)) for child in children]
@@ -169,8 +170,10 @@ class Bench:
         for turn in range(rounds + 1 if rounds else 1):
             for child, series in turns:
                 if not series.error and (turn == warming or not child.spec.slow):
-                    self._try(series, lambda child=child, series=series: self._sample(case, child, series))
+                    self._try(series, lambda child=child, series=series: self._sample(case, child, series, rounds))
         for child, series in pairs:
+            if rounds and not series.error and not child.spec.slow:
+                self._try(series, lambda child=child, series=series: self._watch(case, child, series))
             if not series.error:
                 memory = child.ask("memory")
                 series.peak_bytes, series.held_bytes = int(memory["peak_bytes"]), int(memory["held_bytes"])
@@ -179,7 +182,7 @@ class Bench:
     def record_reference(self, case: Case, child: Child) -> None:
         """Compute what the others are compared with. Raises StackError."""
         child.ask("prepare", case=asdict(case))
-        child.ask("run", case=asdict(case), output=str(self.reference(case)))
+        child.ask("run", case=asdict(case), output=str(self.reference(case)), watched=False)
 
     def _try(self, series: Series, act: Callable[[], object]) -> None:
         try:
@@ -187,12 +190,14 @@ class Bench:
         except StackError as error:
             series.error = str(error)
 
-    def _sample(self, case: Case, child: Child, series: Series) -> None:
-        output = self.folder / f"{child.spec.name}-{case.name}.npy"
+    def _sample(self, case: Case, child: Child, series: Series, rounds: int) -> None:
+        output = self._output(case, child)
         output.unlink(missing_ok=True)
+        watched = child.spec.slow or not rounds
         before, own = self.clock(), _own_seconds()
-        reply = child.ask("run", case=asdict(case), output=str(output))
+        reply = child.ask("run", case=asdict(case), output=str(output), watched=watched)
         after = self.clock()
+        series.work_bytes = int(reply["work_bytes"])
         if child.spec.name == self.reference_stack and not self.reference(case).is_file():
             shutil.copyfile(output, self.reference(case))
         series.samples.append(
@@ -200,9 +205,15 @@ class Bench:
                 seconds=float(reply["seconds"]),
                 foreign=foreign_cores(before, after, float(reply["cpu"]) + _own_seconds() - own),
                 off=self._off(case, output) if child.spec.compared else None,
-                work_bytes=int(reply["work_bytes"]),
             )
         )
+
+    def _watch(self, case: Case, child: Child, series: Series) -> None:
+        reply = child.ask("run", case=asdict(case), output=str(self._output(case, child)), watched=True)
+        series.work_bytes = int(reply["work_bytes"])
+
+    def _output(self, case: Case, child: Child) -> Path:
+        return self.folder / f"{child.spec.name}-{case.name}.npy"
 
     def _off(self, case: Case, output: Path) -> float | None:
         reference = self.reference(case)

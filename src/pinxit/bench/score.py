@@ -36,7 +36,7 @@ class Row:
     """One stack on one case. `seconds` is None unless the output was right (`ok`) or nothing could judge it
     (`unchecked`); `why` says what is wrong. `relative_l2` is the largest distance to the reference, `dropped_rounds`
     counts rounds that others disturbed. Memory in MB: the highest of all with mapped files, what is held in the end
-    without them, and how far the last run rose. `first_seconds` is the time of the very first run, with whatever that
+    without them, and how far one run rose. `first_seconds` is the time of the very first run, with whatever that
     compiles or packs; `first_step_seconds` that from the start of a process to its first step's end.
     """
 
@@ -88,13 +88,12 @@ def row_of(case: Case, series: Series, *, limit: float = NOISE_LIMIT) -> Row:
     offs = [sample.off for sample in series.samples if sample.off is not None]
     lax = _program(series) != PROGRAM and series.numbers != "float32"
     allowed = case.tolerance(series.numbers) * (PEER_SLACK if lax else 1.0)
-    last = series.samples[-1]
     row = replace(
         row,
         relative_l2=max(offs) if offs else None,
         peak_mb=series.peak_bytes >> 20,
         held_mb=series.held_bytes >> 20,
-        work_mb=last.work_bytes >> 20,
+        work_mb=series.work_bytes >> 20,
         first_seconds=series.samples[0].seconds if series.warming else None,
     )
     if not all(off <= allowed for off in offs):

@@ -149,7 +149,7 @@ def _measure(
         key = (child, case.height, case.width)
         if key not in done.warmed:
             small = replace(case, name=f"{case.name}-warm", steps=1)
-            child.ask("run", case=asdict(small), output=str(bench.folder / "warm.npy"))
+            child.ask("run", case=asdict(small), output=str(bench.folder / "warm.npy"), watched=False)
 
     found = bench.measure(case, running, turn.rounds, warm)
     done.warmed |= {(child, case.height, case.width) for child in running if case.kind == "image"}
