@@ -196,3 +196,10 @@ def test_verify_paints_with_a_model_from_elsewhere(apple: Path) -> None:
     studio = FakeStudio()
     assert call("verify", str(apple), "--model", "./moved.safetensors", studio=studio).code == 0
     assert studio.adopted == [Path("moved.safetensors")]
+
+
+def test_verify_paints_with_adapters_from_elsewhere(apple: Path) -> None:
+    studio = FakeStudio()
+    assert call("verify", str(apple), "--adapter", "./moved.safetensors", "--adapter", "b@0.5", studio=studio).code == 0
+    assert studio.adopted == [Path("moved.safetensors")]
+    assert [str(one) for one in studio.asked[0][0].adapters] == ["lora:moved@1.0", "lora:b@0.5"]

@@ -56,10 +56,34 @@ def test_a_device_that_is_not_here_is_told() -> None:
     assert str(raised.value) == "There is no device cuda:2 here. Devices here: cpu, cuda:0, cuda:1."
 
 
-def test_eight_bits_are_for_processors() -> None:
+def test_eight_bits_are_ours_on_a_processor_and_torchaos_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert way_of(FAST, Means(precision="int8")).int8
-    with pytest.raises(BadInput, match="int8 is computed on the processor only"):
-        way_of(TWO, Means(precision="int8"))
+    monkeypatch.setattr("pinxit.engine.means.find_spec", lambda name: object())
+    hopper = replace(FAST, gpus=(replace(GPU, capability=(9, 0)),))
+    for precision in ("int8", "float8"):
+        way = way_of(hopper, Means.of(precision=precision))
+        assert (way.device, way.dtype, way.int8, way.quantized) == ("cuda:0", "bfloat16", False, precision)
+        assert not way.streams
+    with pytest.raises(BadInput, match=r"float8 is computed on a GPU only\. Ask for int8"):
+        way_of(hopper, Means(precision="float8", device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision", "installed", "told"),
+    [
+        ((8, 6), "float8", True, "Imagined does not compute in float8: that takes an NVIDIA GPU of capability 8.9. "),
+        ((7, 5), "int8", True, "Imagined does not compute in int8: that takes an NVIDIA GPU of capability 8.0. "),
+        ((9, 0), "int8", False, "Computing in int8 on a GPU takes torchao. Install it: pip install 'pinxit[torchao]'."),
+    ],
+)
+def test_what_eight_bits_take_is_told(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: str, installed: bool, told: str
+) -> None:
+    monkeypatch.setattr("pinxit.engine.means.find_spec", lambda name: object() if installed else None)
+    here = replace(FAST, gpus=(replace(GPU, capability=capability),))
+    with pytest.raises(Missing) as raised:
+        way_of(here, Means.of(precision=precision))
+    assert str(raised.value).startswith(told)
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -15,7 +15,7 @@ from pinxit.evaluate.cite import nearest_drawings
 from pinxit.evaluate.references import References, marks
 from pinxit.evaluate.report import compare, make_report
 from pinxit.evaluate.run import judge_all, paint_all
-from tests.cli.fakes import call
+from tests.cli.fakes import FakeStudio, call
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,29 @@ def test_a_real_picture_cites_its_drawing(references: References) -> None:
         names = {(one.name, one.style) for one in nearest_drawings(picture, references, 3)}
         found += (thing.en[0], thing.style) in names
     assert found >= 0.8 * len(singles)
+
+
+def test_a_foreign_model_is_asked_only_what_needs_no_knowledge_of_it() -> None:
+    told = call("evaluate", "stranger", "--pictures", "8", "--json").events[-1]
+    assert (told["model"], told["foreign"]) == ("stranger", True)
+    assert {name for name in told["prompt_following"] if "_" not in name} == {"background"}
+    assert (told["retrieval"], told["kid"], told["copying"]) == (None, None, {})
+    assert set(told["statistics"]) == {"brightness", "contrast", "saturation", "border_deviation"}
+    assert "object scores would mean nothing" in call("evaluate", "stranger", "--pictures", "2").out
+
+
+def test_adapters_are_judged_as_they_are_painted_with() -> None:
+    studio = FakeStudio()
+    words = ("evaluate", "--pictures", "2", "--adapter", "few-step", "--adapter", "dreamy@0.5", "--against", "pinxit")
+    told = call(*words, "--json", studio=studio).events[-1]
+    used = ["lora:few-step@1.0", "lora:dreamy@0.5"]
+    assert told["method"] == {"steps": 4, "sampler": "euler", "schedule": "karras", "guidance": None, "adapters": used}
+    assert told["against"]["method"]["adapters"] == []
+    painted = [[str(one) for one in request.adapters] for request, _ in studio.asked if request.prompt]
+    assert painted == [used, used, [], []]
+    out = call(*words).out
+    assert "  --steps 4 --sampler euler --schedule karras --adapter lora:few-step@1.0 --adapter lora:dreamy@0.5" in out
+    assert call("evaluate", "--adapter", "@@").code == 3
 
 
 def test_the_commands(tmp_path: Path, references: References) -> None:

@@ -13,101 +13,34 @@ from torch import nn
 from pinxit.models.lora import config as lora
 from pinxit.models.taesd import config as taesd
 from pinxit.models.taesd.layout import LAYOUTS as TINY_LAYOUTS
+from pinxit.prompts.known import read_known, unknown_words, with_nearest
 from pinxit.schema.errors import BadInput, Missing
 from pinxit.schema.events import Finished, ImageReady
 from pinxit.schema.parts import Refine
 from pinxit.schema.request import GenerationRequest
 from pinxit.studio import Studio
 from pinxit.studio.library import Library
+from pinxit.train.data import known as taught_words
+from pinxit.train.data import sources
 from pinxit.train.data.bank import Bank
 from pinxit.train.export import export, export_refiner
+from pinxit.train.latents import begin_as
 from pinxit.train.loop import Limits
-from pinxit.train.recipe import (
-    AdapterShape,
-    DiffusionRecipe,
-    DistillationRecipe,
-    Optimisation,
-    PreviewRecipe,
-    PreviewShape,
-    RefinerRecipe,
-    TextRecipe,
-    TextShape,
-    UNetShape,
-    VaeRecipe,
-    VaeShape,
-)
+from pinxit.train.recipe import Optimisation, PreviewShape
 from pinxit.train.start import fill_workshop
-from pinxit.train.words import begin_as
-from pinxit.train.workshop import AnyRecipe, Job, load_vae, run
+from pinxit.train.workshop import Job, load_vae, run
 from pinxit.weights.folder import read_model
 from pinxit.weights.header import read_header
 from pinxit.weights.identify import identify
 from tests.cli.fakes import call
-
-VAE = VaeShape(channel_mult=(1, 1, 1, 1, 2), z_channels=4)
-
-
-def _few(batch: int) -> Optimisation:
-    return Optimisation(steps=2, batch=batch, learning_rate=1e-3, warmup=1)
-
-
-RECIPES: dict[str, AnyRecipe] = {
-    "inner": VaeRecipe(kind="vae", stage="inner", shape=VAE, size=64, optimisation=_few(2)),
-    "outer": VaeRecipe(kind="vae", stage="outer", shape=VAE, size=64, optimisation=_few(2)),
-    "text": TextRecipe(
-        kind="text",
-        shape=TextShape(vocabulary=700, width=32, layers=2, heads=1),
-        vocabulary_captions=200,
-        optimisation=_few(4),
-    ),
-    "unet": DiffusionRecipe(
-        kind="diffusion",
-        shape=UNetShape(model_channels=32, channel_mult=(1, 2), transformer_depth=(0, 1), size_embedding=8),
-        size=64,
-        pool=16,
-        refresh=1,
-        optimisation=_few(4),
-    ),
-    "refiner": RefinerRecipe(
-        kind="refiner",
-        shape=UNetShape(model_channels=32, channel_mult=(1, 2), transformer_depth=(0, 1), size_embedding=8),
-        size=64,
-        pool=16,
-        terminal=0.0,
-        optimisation=_few(4),
-    ),
-    "few-step-first": DistillationRecipe(
-        kind="distillation",
-        shape=AdapterShape(rank=2),
-        writes="few-step-first",
-        steps=2,
-        teacher_steps=4,
-        pool=2,
-        optimisation=_few(4),
-    ),
-    "few-step": DistillationRecipe(
-        kind="distillation",
-        shape=AdapterShape(rank=2),
-        after="few-step-first",
-        own=0.5,
-        steps=2,
-        teacher_steps=4,
-        pool=2,
-        optimisation=_few(4),
-    ),
-    "preview": PreviewRecipe(
-        kind="preview", shape=PreviewShape(channels=8, blocks=(1, 1, 1, 1)), size=32, pool=2, optimisation=_few(2)
-    ),
-}
+from tests.train.data import fakes
+from tests.train.data.test_known import wordnet
+from tests.train.shapes import RECIPES, VAE, trained
 
 
 @pytest.fixture(scope="module")
 def workshop(drawings: Bank, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("workshop")
-    for name, recipe in RECIPES.items():
-        job = Job(name=name, recipe=recipe, bank=drawings.folder, workshop=folder, limits=Limits(log_every=1))
-        assert run(job, lambda _: None).finished
-    return folder
+    return trained(tmp_path_factory.mktemp("workshop"), drawings)
 
 
 def test_trained_model_paints(drawings: Bank, workshop: Path, tmp_path: Path) -> None:
@@ -136,6 +69,11 @@ def test_exported_model_says_what_it_is(drawings: Bank, workshop: Path, tmp_path
         assert f"- `{name}`: " in card
         assert (tmp_path / "model" / name).is_file()
     assert (tmp_path / "model" / "ATTRIBUTION.md").read_text("utf-8").startswith("# Attribution")
+    known = read_known(tmp_path / "model")
+    assert known is not None
+    assert {"cat", "red apple"} & set(known.names)
+    assert not unknown_words("a cat, 3d style", known)
+    assert [found.word for found in unknown_words("a lynx", known)] == ["lynx"]
     runs = json.loads((tmp_path / "model" / "training.json").read_text("utf-8"))
     assert runs["unet"]["recipe"]["optimisation"]["steps"] == 2
     assert [line["step"] for line in runs["unet"]["log"]] == [1, 2]
@@ -199,6 +137,29 @@ def test_export_writes_the_refiner_where_it_is_told(workshop: Path, tmp_path: Pa
     assert not (tmp_path / "second" / "vae").exists()
     assert "--out FOLDER" in call("export", str(workshop), "--refiner").err
     assert "--data BANK" in call("export", str(workshop), "--out", "x").err
+
+
+def test_exported_model_knows_what_is_near_where_the_packages_are_at_hand(
+    drawings: Bank, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    words = ("export", str(workshop), "--data", str(drawings.folder), "--cache", str(cache), "--out")
+    plain = call(*words, str(tmp_path / "plain"))
+    assert plain.code == 0
+    assert f"pinxit data words {tmp_path / 'plain'}" in plain.err
+    known = read_known(tmp_path / "plain")
+    assert known is not None
+    assert with_nearest("a lynx", known) == ("a lynx", ())
+    cache.mkdir()
+    monkeypatch.setattr(
+        taught_words, "WORDNET", fakes.pinned_file(taught_words.WORDNET, wordnet(cache / "wordnet-1_3.0-37"))
+    )
+    monkeypatch.setattr(sources, "LABELS", fakes.pinned(sources.LABELS, cache, fakes.label_files()))
+    done = call(*words, str(tmp_path / "model"))
+    assert (done.code, done.err) == (0, "")
+    known = read_known(tmp_path / "model")
+    assert known is not None
+    assert with_nearest("a lynx", known) == ("a cat", (("lynx", "cat"),))
 
 
 def test_refiner_begins_as_the_model_it_refines(workshop: Path) -> None:

@@ -12,7 +12,7 @@ from pinxit.schema.errors import BadModelFile, NumericError
 from pinxit.weights.convert import to_theirs
 from pinxit.weights.folder import read_model
 from pinxit.weights.identify import Match, identify
-from pinxit.weights.load import load_into, read_component
+from pinxit.weights.load import Source, load_into, read_component
 from tests.weights.tiny import LAYOUTS, SINGLE, Net, on_meta
 
 
@@ -137,3 +137,48 @@ def test_a_file_that_changed_is_refused(tmp_path: Path) -> None:
     os.truncate(path, size - 1)
     with pytest.raises(BadModelFile, match="changed since it was looked at"):
         load_into(on_meta(), match, "net")
+
+
+def test_what_is_taken_later_is_not_read_until_it_is_asked_for(tmp_path: Path) -> None:
+    state = Net.filled()
+    path = tmp_path / "m.safetensors"
+    match, network, sources = file_of(path, state), on_meta(), dict[str, Source]()
+
+    def later(name: str, source: Source) -> bool:
+        if name.endswith("weight"):
+            sources[name] = source
+        return name in sources
+
+    report = load_into(network, match, "net", later=later)
+    assert (report.loaded, report.missing) == (len(state), ())
+    assert len(sources) == len([name for name in state if name.endswith("weight")])
+    for name, tensor in network.state_dict().items():
+        assert tensor.is_meta == (name in sources), name
+    room = torch.empty(max(source.nbytes for source in sources.values()), dtype=torch.uint8)
+    for name, source in sources.items():
+        assert torch.equal(source.read(), state[name])
+        found = source.read(room)
+        assert torch.equal(found, state[name])
+        assert found.untyped_storage().data_ptr() == room.data_ptr()
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(BadModelFile, match="changed since it was looked at"):
+        next(iter(sources.values())).read()
+
+
+def test_what_lies_otherwise_in_the_file_is_read_at_once(tmp_path: Path) -> None:
+    state, offered = Net.filled(), list[str]()
+
+    def later(name: str, _: Source) -> bool:
+        offered.append(name)
+        return True
+
+    network = on_meta()
+    load_into(network, file_of(tmp_path / "m.safetensors", theirs(state)), "net", later=later)
+    assert offered == ["blocks.0.mix.bias", "blocks.1.mix.bias"]
+    assert torch.equal(network.state_dict()["blocks.1.turn.weight"], state["blocks.1.turn.weight"])
+
+
+def test_a_wrong_shape_is_found_at_once_even_if_all_may_be_read_later(tmp_path: Path) -> None:
+    match = file_of(tmp_path / "m.safetensors", Net.filled() | {"blocks.1.k.weight": torch.zeros(3, 3)})
+    with pytest.raises(BadModelFile, match=r"blocks.1.k.weight has the shape \[3, 3\]"):
+        load_into(on_meta(), match, "net", later=lambda *_: True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,7 +76,7 @@ def run_words(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio)
     from pinxit.prompts.known import FILE
     from pinxit.train.data.bank import Bank
     from pinxit.train.data.fetch import fetch
-    from pinxit.train.data.known import WORDNET, known_words
+    from pinxit.train.data.known import WORDNET, as_text, known_words, taught
     from pinxit.train.data.names import read_labels
     from pinxit.train.data.sources import LABELS
 
@@ -88,13 +87,12 @@ def run_words(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio)
     if not (data := arguments.value("data")):
         raise UsageError(terminal.say("error.needs", command="data words", flag="--data BANK"))
     bank = Bank.open(Path(data).expanduser())
-    shown = {bank.drawings[row].concept for row in bank.rows(styles=domain.styles, split="train")}
-    taught = [concept for concept in domain.concepts if concept in shown]
+    concepts = taught(bank, domain.concepts, domain.styles)
     options = _options(arguments, terminal, folder)
     labels = read_labels(fetch(LABELS, options.cache))
-    told = known_words(taught, domain.styles, fetch(WORDNET, options.cache), labels)
-    (folder / FILE).write_text(json.dumps(told, ensure_ascii=False, separators=(",", ":")), "utf-8")
-    _finished(terminal, folder / FILE, things=len(taught))
+    told = known_words(concepts, domain.styles, fetch(WORDNET, options.cache), labels)
+    (folder / FILE).write_text(as_text(told), "utf-8")
+    _finished(terminal, folder / FILE, things=len(concepts))
     return 0
 
 
@@ -111,16 +109,21 @@ def _options(arguments: Arguments, terminal: Terminal, out: Path) -> BuildOption
     except ModuleNotFoundError as error:
         message = terminal.say("error.extra-missing", name=error.name or "?")
         raise Missing(message, hint='pip install "pinxit[data]"') from error
-    from pinxit.studio.paths import cache_folder
-
-    cache = arguments.value("cache")
     sources = arguments.value("sources")
     return BuildOptions(
         folder=out,
-        cache=Path(cache).expanduser() if cache else cache_folder() / "drawings",
+        cache=drawings_cache(arguments),
         sources=None if sources is None else tuple(name.strip() for name in sources.split(",") if name.strip()),
         keep_going=arguments.on("keep-going"),
     )
+
+
+def drawings_cache(arguments: Arguments) -> Path:
+    """Where fetched packages are kept."""
+    from pinxit.studio.paths import cache_folder
+
+    cache = arguments.value("cache")
+    return Path(cache).expanduser() if cache else cache_folder() / "drawings"
 
 
 def _finished(terminal: Terminal, path: Path, **facts: int) -> None:

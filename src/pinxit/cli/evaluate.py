@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from pinxit.cli.commands import Command, OpenStudio, Studio
 from pinxit.cli.numbers import whole
 from pinxit.cli.parser import Arguments, Flag, Operand
+from pinxit.cli.request_flags import adapter_flag, given
 from pinxit.cli.running import RUN_FLAGS, adopt_model, error_of, stoppable
 from pinxit.cli.terminal import Terminal
 from pinxit.cli.watching import counter
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from pinxit.evaluate.references import References
     from pinxit.evaluate.report import Comparison, Report
     from pinxit.evaluate.run import Painted
+    from pinxit.schema.request import GenerationRequest
+    from pinxit.train.data.bank import Bank
+
+METHOD = ("steps", "sampler", "schedule", "guidance")
+"""Fields of a plan that a report tells."""
 
 PICTURES = 240
 QUICK_PICTURES = 60
@@ -48,33 +54,50 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
     graph = _independent(arguments, terminal)
     bank = arguments.value("data")
     studio = open_studio()
-    names = [arguments.operands.get("MODEL") or None, *([other] if (other := arguments.value("against")) else [])]
-    asks = _asks(names[0], studio, references, count, seed)
+    if refiner := arguments.value("refiner"):
+        from pinxit.cli import refining
+
+        both = (arguments.operands.get("MODEL") or None, refiner)
+        count = whole(arguments, "pictures", terminal) or refining.PICTURES
+        refining.measure(both, bank, studio, references, terminal, count=count, seed=seed, graph=graph)
+        return 0
+    drawings = _bank(bank)
+    requests = _requests(arguments, studio)
+    asks = _asks(requests[0], studio, references, count, seed)
     told: list[tuple[Report, Painted]] = []
     with stoppable(terminal) as stop:
-        for name in names:
-            told.append(_evaluated(name, asks, studio, references, terminal, stop, graph=graph, bank=bank))
+        for request in requests:
+            told.append(_evaluated(request, asks, studio, references, terminal, stop, graph=graph, bank=drawings))
     found = compare(*told[0], *told[1], references) if len(told) > 1 else None
     _tell([report for report, _ in told], found, terminal)
     return 0
 
 
-def _asks(name: str | None, studio: Studio, references: References, count: int, seed: int) -> list[Ask]:
+def _requests(arguments: Arguments, studio: Studio) -> list[GenerationRequest]:
+    """What every picture is painted with: the model with its adapters, then the one to compare it with, if any."""
+    from pinxit.schema.request import validated
+
+    fields = {"model": arguments.operands.get("MODEL") or None, **given(arguments, "adapters")}
+    against = [{"model": name}] if (name := arguments.value("against")) else []
+    return [adopt_model(validated(each), studio) for each in (fields, *against)]
+
+
+def _bank(folder: str | None) -> Bank | None:
+    from pinxit.train.data.bank import Bank
+
+    return None if folder is None else Bank.open(Path(folder).expanduser())
+
+
+def _asks(request: GenerationRequest, studio: Studio, references: References, count: int, seed: int) -> list[Ask]:
     """The asks of the first model's own domain; a foreign model gets those of the built-in one."""
     from pinxit.evaluate.asks import domain_of, make_asks
 
-    domain = domain_of(studio.model_path(_resolved(name, studio))) or references.domain
+    domain = domain_of(studio.model_path(request.model)) or references.domain
     return make_asks(domain, count, seed=seed)
 
 
-def _resolved(name: str | None, studio: Studio) -> str | None:
-    from pinxit.schema.request import GenerationRequest
-
-    return adopt_model(GenerationRequest(model=name), studio).model
-
-
 def _evaluated(
-    name: str | None,
+    request: GenerationRequest,
     asks: Sequence[Ask],
     studio: Studio,
     references: References,
@@ -82,21 +105,28 @@ def _evaluated(
     stop: Callable[[], bool],
     *,
     graph: Graph | None,
-    bank: str | None,
+    bank: Bank | None,
 ) -> tuple[Report, Painted]:
     from pinxit.evaluate.asks import domain_of
     from pinxit.evaluate.report import make_report
     from pinxit.evaluate.run import paint_all
 
-    model = _resolved(name, studio)
-    shown = model or terminal.say("check.model")
+    shown = request.model or terminal.say("check.model")
+    method = _method(request, studio)
     with counter(terminal, shown) as watch:
         painted = paint_all(
-            asks, lambda ask: _paint(ask, model, studio, stop), references, watch, sharp=graph is not None
+            asks, lambda ask: _paint(ask, request, studio, stop), references, watch, sharp=bool(graph or bank)
         )
-    losses = None if bank is None else _losses(model, studio, Path(bank).expanduser())
-    domain = domain_of(studio.model_path(model))
-    return make_report(shown, painted, references, domain, graph=graph, losses=losses), painted
+    losses = None if bank is None else _losses(request, studio, bank)
+    domain = domain_of(studio.model_path(request.model))
+    report = make_report(shown, painted, references, domain, method=method, graph=graph, losses=losses, bank=bank)
+    return report, painted
+
+
+def _method(request: GenerationRequest, studio: Studio) -> dict[str, object]:
+    """How pictures come to be painted, of what counts for their quality: the plan's own fields."""
+    made = cast("Mapping[str, object]", studio.plan(request).to_json()["request"])
+    return {**{name: made.get(name) for name in METHOD}, "adapters": [str(one) for one in request.adapters]}
 
 
 def _independent(arguments: Arguments, terminal: Terminal) -> Graph | None:
@@ -113,24 +143,20 @@ def _independent(arguments: Arguments, terminal: Terminal) -> Graph | None:
     return load_network(path)
 
 
-def _losses(model: str | None, studio: Studio, bank: Path) -> Mapping[str, Loss]:
+def _losses(request: GenerationRequest, studio: Studio, bank: Bank) -> Mapping[str, Loss]:
     """What the model's autoencoder loses on the bank's held-out drawings, computed in float32."""
     from pinxit.engine.residency import Residency
     from pinxit.evaluate.autoencoder import Codec, autoencoder_losses
-    from pinxit.schema.request import GenerationRequest
-    from pinxit.train.data.bank import Bank
 
-    resolved = cast("Plan", studio.plan(GenerationRequest(model=model))).resolved
-    return autoencoder_losses(cast("Codec", Residency().precise(resolved, "vae")), Bank.open(bank))
+    resolved = cast("Plan", studio.plan(request)).resolved
+    return autoencoder_losses(cast("Codec", Residency().precise(resolved, "vae")), bank)
 
 
-def _paint(ask: Ask, model: str | None, studio: Studio, stop: Callable[[], bool]) -> Image.Image:
+def _paint(ask: Ask, request: GenerationRequest, studio: Studio, stop: Callable[[], bool]) -> Image.Image:
     from pinxit.schema.events import Failed, ImageReady
-    from pinxit.schema.request import GenerationRequest
 
-    request = GenerationRequest(prompt=ask.prompt, seed=ask.seed, model=model)
     picture: Image.Image | None = None
-    for event in studio.paint(request, {}, stop=stop):
+    for event in studio.paint(request.replace(prompt=ask.prompt, seed=ask.seed), {}, stop=stop):
         if isinstance(event, Failed):
             raise error_of(event)
         if isinstance(event, ImageReady):
@@ -183,6 +209,7 @@ def _tell(reports: Sequence[Report], found: Comparison | None, terminal: Termina
 def _show(report: Report, terminal: Terminal) -> None:
     say = terminal.say
     terminal.result(say("evaluate.heading", model=report.model, count=report.pictures))
+    terminal.result(f"  {_told(report.method)}")
     if report.domain is None:
         terminal.result(say("evaluate.foreign"))
     rows: dict[str, Mapping[str, float]] = {}
@@ -229,6 +256,12 @@ def _table(terminal: Terminal, rows: Mapping[str, Mapping[str, float]]) -> None:
         terminal.result(name + " " * (wide - columns(name)) + "  " + cells)
 
 
+def _told(method: Mapping[str, object]) -> str:
+    """How the pictures were painted, as flags would say it."""
+    words = [f"--{name} {value}" for name, value in method.items() if name != "adapters" and value is not None]
+    return " ".join([*words, *(f"--adapter {one}" for one in cast("Sequence[str]", method.get("adapters", ())))])
+
+
 def _task(task: str, terminal: Terminal) -> str:
     return terminal.say(f"evaluate.task.{task}")
 
@@ -239,7 +272,9 @@ COMMAND = Command(
     run=run,
     operands=(Operand(name="MODEL", text="operand.evaluated", required=False),),
     flags=(
+        adapter_flag(),
         Flag(name="against", text="flag.against", metavar="MODEL"),
+        Flag(name="refiner", text="flag.evaluate-refiner", metavar="MODEL"),
         Flag(name="pictures", text="flag.pictures", metavar="N", default=str(PICTURES)),
         Flag(name="quick", text="flag.quick"),
         Flag(name="seed", text="flag.first-seed", metavar="N", default="0"),
@@ -249,5 +284,9 @@ COMMAND = Command(
         Flag(name="check", text="flag.check"),
         *RUN_FLAGS,
     ),
-    examples=("pinxit evaluate --quick", "pinxit evaluate ~/models/new --against ~/models/old --json"),
+    examples=(
+        "pinxit evaluate --quick",
+        "pinxit evaluate --adapter few-step --against pinxit",
+        "pinxit evaluate ~/models/new --against ~/models/old --json",
+    ),
 )

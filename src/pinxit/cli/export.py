@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pinxit.cli.commands import Command, OpenStudio
+from pinxit.cli.data import drawings_cache
 from pinxit.cli.parser import Arguments, Flag, Operand
 from pinxit.cli.running import RUN_FLAGS
 from pinxit.cli.terminal import Terminal
@@ -25,9 +26,19 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
         terminal.result(out)
         return 0
     from pinxit.train.data.bank import Bank
+    from pinxit.train.data.fetch import fetched
+    from pinxit.train.data.known import WORDNET
+    from pinxit.train.data.names import read_labels
+    from pinxit.train.data.sources import LABELS
     from pinxit.train.export import export
 
-    return _tell(export(workshop, Bank.open(bank), out, overwrite=replaces), out, terminal)
+    cache = drawings_cache(arguments)
+    wordnet, labels = fetched(WORDNET, cache), fetched(LABELS, cache)
+    if wordnet is None or labels is None:
+        terminal.note(terminal.say("export.no-wordnet", model=out, bank=bank))
+    named = None if labels is None else read_labels(labels)
+    files = export(workshop, Bank.open(bank), out, overwrite=replaces, wordnet=wordnet, labels=named)
+    return _tell(files, out, terminal)
 
 
 def _needed(arguments: Arguments, name: str, metavar: str, terminal: Terminal) -> Path:
@@ -66,6 +77,7 @@ COMMAND = Command(
     flags=(
         Flag(name="data", text="flag.bank", metavar="BANK"),
         Flag(name="out", text="flag.model-out", metavar="FOLDER"),
+        Flag(name="cache", text="flag.cache", metavar="FOLDER"),
         Flag(name="replace", text="flag.replace"),
         Flag(name="refiner", text="flag.export-refiner"),
         Flag(name="judges", text="flag.export-judges", metavar="MODEL"),

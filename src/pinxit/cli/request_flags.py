@@ -62,10 +62,20 @@ def request_flags(*, without: tuple[str, ...] = ()) -> tuple[Flag, ...]:
     return tuple(sorted(flags, key=lambda flag: flag.group == "group.advanced"))
 
 
-def given(arguments: Arguments) -> dict[str, object]:
-    """The values of plain fields that were given, as `validated` wants them; parts of the source are left out."""
+def adapter_flag() -> Flag:
+    """The flag that names an adapter, for commands that take no other field of the request."""
+    return next(flag for flag in request_flags() if flag.many)
+
+
+def given(arguments: Arguments, *only: str) -> dict[str, object]:
+    """The values of plain fields that were given, as `validated` wants them; parts of the source are left out.
+
+    `only` names the fields that are wanted; none means all.
+    """
     found: dict[str, object] = {}
     for setting in settings():
+        if only and setting.path[0] not in only:
+            continue
         value = arguments.value(setting.flag.name)
         if value is not None and len(setting.path) == 1:
             found[setting.path[0]] = read_value(value, setting.annotation)

@@ -27,6 +27,7 @@ MEANS_FLAGS = (
     Flag(name="device", text="flag.means-device", metavar="NAME", group="group.means", default="auto"),
     Flag(name="precision", text="flag.precision", metavar="NAME", group="group.means", default="auto"),
     Flag(name="memory", text="flag.memory", metavar="auto|low", group="group.means", default="auto"),
+    Flag(name="compile", text="flag.compile", metavar="auto|on|off", group="group.means", default="auto"),
 )
 DEFAULT_OUTPUT = Path("pictures")
 MODEL_SUFFIXES = (".safetensors", ".safetensors.index.json", ".ckpt", ".pt", ".pth", ".bin")

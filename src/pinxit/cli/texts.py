@@ -52,7 +52,10 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "evaluate.no-network": (
             "The independent network is absent, so no distances on it are told; bring it (29 MB) with --fetch."
         ),
-        "flag.evaluate-data": "Folder of a bank, on whose held-out drawings the autoencoder is measured by style.",
+        "flag.evaluate-data": (
+            "Folder of a bank: measures the autoencoder on its held-out drawings, style by style, and how near the "
+            "pictures come to its training drawings, pixel by pixel."
+        ),
         "flag.evaluate-fetch": "Fetch the independent network (29 MB, through npm) if it is not in the cache.",
         "evaluate.ceiling": "real",
         "evaluate.comparison": "{second} less {first}, in points, with 95 % intervals:",
@@ -95,6 +98,24 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "operand.evaluated": "The model: a name, a file or a folder; left out, the built-in one.",
         "summary.cite": "List the training drawings nearest to a picture.",
         "summary.evaluate": "Score a model by what its pictures show.",
+        "error.refiner": "Only a model that was trained by pinxit can be measured with its refiner.",
+        "flag.evaluate-refiner": "Measure what this refiner gains the model on small things, composed from --data.",
+        "refining.autoencoder": "The autoencoder alone, there and back: {psnr} dB, feature distance {distance}.",
+        "refining.feature_distance": "feature distance ({network})",
+        "refining.heading": "{model} alone -> with {refiner}: {count} compositions, {side} pixels around a small thing",
+        "refining.kid": "KID ({network})",
+        "refining.psnr": "PSNR in dB",
+        "refining.strength": "noised by {strength} and denoised, differences with 95 % intervals:",
+        "refining.verdict.better": "better",
+        "refining.verdict.undecided": "undecided",
+        "refining.verdict.worse": "worse",
+        "flag.compile-training": "Compile the U-Net before the first step; on CUDA its kernels are replayed as graphs.",
+        "flag.probe": "Train nothing; time a few steps in several ways and tell how long the whole recipe would take.",
+        "flag.samples": "Paint a grid of samples from the averaged weights every N steps.",
+        "flag.train-seed": "The seed of batches and noise; another one for every machine that goes on with --start.",
+        "probe.failed": "{way}: {failure}",
+        "probe.nothing": "Nothing was trained or chosen: set the batch in the recipe, and --compile where it pays.",
+        "probe.row": "{way}: {rate} samples per second, {milliseconds} ms a step, {memory} MiB; {hours} h in all",
         "about.compare": (
             "Paint the same recipes in two number formats and tell how alike the pictures are: the ratio of signal to "
             "noise, the similarity of structure (1 is the same) and how far the networks' results lie apart. That "
@@ -224,13 +245,21 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
             "short."
         ),
         "flag.precision": (
-            "Number format of the networks: auto, float32, bfloat16, float16 or int8. auto is the fastest that this "
-            "machine computes well in."
+            "Number format of the networks: auto, float32, bfloat16, float16, int8 or, on a GPU, float8. auto is the "
+            "fastest that this machine computes well in."
+        ),
+        "flag.compile": (
+            "Compile networks before they compute: faster steps on a GPU, after minutes at the first picture of a size. "
+            "auto does so where that pays."
         ),
         "flag.dry-run": "Say what would be done, without painting.",
         "flag.help": "Show this page.",
         "flag.image-again": "The starting picture, where it is not found by its fingerprint beside the file or here.",
         "flag.model-out": "Folder to write the model to.",
+        "export.no-wordnet": (
+            "WordNet or the names of emoji are not in the cache, so words.json lists nothing near to unknown words: "
+            "`pinxit data words {model} --data {bank}` fetches them and adds it."
+        ),
         "flag.replace": "Replace the folder if it is there.",
         "flag.start": "Folder of an exported model that an empty workshop begins with.",
         "flag.into": "Folder of the model in the making.",
@@ -238,6 +267,7 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "flag.keep-going": "Go on without packages that are gone or have changed.",
         "flag.lang": "Language of the texts. Left out, PINXIT_LANG or the system's.",
         "flag.limit": "Most drawings of each source.",
+        "flag.adapter-again": "Paint with this adapter instead of those that the recipe names; may be given again.",
         "flag.model-again": "Paint with this model (a name or a path) instead of the one that the recipe names.",
         "flag.no-hashes": "Leave out the hashes, for which the whole file is read.",
         "flag.out": "Folder to make; it must not exist yet.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pinxit.cli.commands import Command, OpenStudio
 from pinxit.cli.data import report
@@ -18,7 +18,13 @@ from pinxit.schema.errors import Interrupted, Missing, UnknownName, UsageError
 if TYPE_CHECKING:
     import torch
 
+    from pinxit.train.workshop import Job
+
 SUFFIX = ".toml"
+CHANGES = {"steps": 1, "decay": 0, "seed": 0}
+"""Entries of a recipe's optimisation that flags replace, and the least value of each."""
+FIGURES = {"rate": 1, "milliseconds": 0, "memory": 0, "hours": 1}
+"""Figures of a probe, and the decimals that are shown."""
 DEVICES = ("cpu", "cuda")
 
 
@@ -28,12 +34,14 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
     bank, workshop = (_needed(arguments, name, terminal) for name in ("data", "into"))
     seconds = whole(arguments, "seconds", terminal)
     threads = whole(arguments, "threads", terminal)
-    asked = {"steps": whole(arguments, "steps", terminal), "decay": whole(arguments, "decay", terminal, least=0)}
+    samples = whole(arguments, "samples", terminal)
+    asked = {name: whole(arguments, name, terminal, least=least) for name, least in CHANGES.items()}
     from pinxit.train.recipe import read_recipe
 
     recipe = read_recipe(path, changes={name: value for name, value in asked.items() if value is not None})
     import torch
 
+    from pinxit.train.computing import Computing
     from pinxit.train.loop import Limits
     from pinxit.train.parallel import Workers
     from pinxit.train.workshop import Job
@@ -52,11 +60,15 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
         recipe=recipe,
         bank=bank,
         workshop=workshop,
-        limits=Limits(seconds=seconds),
+        limits=Limits(seconds=seconds, samples_every=samples),
         device=device,
+        computing=Computing(compile=arguments.on("compile")),
         workers=workers,
     )
     first = workers.rank == 0
+    if arguments.on("probe"):
+        _probe(job, terminal)
+        return 0
     summary = work(job, lambda line: report(line, terminal) if first else None)
     stopped = not summary.finished and (seconds is None or summary.seconds < seconds)
     if stopped:
@@ -67,6 +79,33 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
     elif first:
         terminal.result(workshop)
     return 0
+
+
+def _probe(job: Job, terminal: Terminal) -> None:
+    """Time a few steps in several ways, and tell each as it comes."""
+    from pinxit.train.probe import Timed, probe
+
+    def each(row: Timed) -> None:
+        told = row.to_json()
+        if terminal.json:
+            terminal.send({"event": "timed", **told})
+        elif row.failure is not None:
+            terminal.result(terminal.say("probe.failed", way=_way(told), failure=row.failure))
+        else:
+            figures = {name: f"{told[name]:.{digits}f}" for name, digits in FIGURES.items()}
+            terminal.result(terminal.say("probe.row", way=_way(told), **figures))
+
+    rows = probe(job, lambda line: report(line, terminal), each)
+    if terminal.json:
+        terminal.send({"event": "probed", "rows": [row.to_json() for row in rows]})
+    else:
+        terminal.note(terminal.say("probe.nothing"))
+
+
+def _way(told: dict[str, Any]) -> str:
+    """A way of computing in one word, such as `512 bfloat16 channels_last compile`."""
+    choices = [name for name in ("channels_last", "compile") if told[name]]
+    return " ".join([f"{told['batch']:>4}", told["dtype"], *choices])
 
 
 def recipe_path(word: str) -> Path:
@@ -120,6 +159,10 @@ COMMAND = Command(
         Flag(name="seconds", text="flag.seconds", metavar="N"),
         Flag(name="steps", text="flag.steps", metavar="N"),
         Flag(name="decay", text="flag.decay", metavar="N"),
+        Flag(name="seed", text="flag.train-seed", metavar="N"),
+        Flag(name="samples", text="flag.samples", metavar="N"),
+        Flag(name="probe", text="flag.probe"),
+        Flag(name="compile", text="flag.compile-training"),
         Flag(name="threads", text="flag.threads", metavar="N"),
         Flag(name="device", text="flag.device", metavar="WORD", limits="|".join(DEVICES)),
         *RUN_FLAGS,

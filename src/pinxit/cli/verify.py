@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pinxit.cli.again import IMAGE, inputs_for, read_recipe
 from pinxit.cli.commands import Command, OpenStudio
 from pinxit.cli.parser import Arguments, Flag, Operand
+from pinxit.cli.request_flags import adapter_flag, given
 from pinxit.cli.running import MEANS_FLAGS, RUN_FLAGS, adopt_model, means_of, read_image, stoppable, tell_failure
 from pinxit.cli.terminal import Terminal
 from pinxit.schema.errors import BadImage
@@ -15,6 +17,7 @@ from pinxit.schema.errors import BadImage
 if TYPE_CHECKING:
     from pinxit.studio.verify import Verdict
 
+ADAPTER = replace(adapter_flag(), text="flag.adapter-again")
 DIFFERS = 1
 """Exit code when the picture is not the same."""
 
@@ -31,8 +34,9 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
         raise BadImage(terminal.say("error.foreign"), hint=terminal.say("hint.foreign"))
     inputs = inputs_for(record.request, arguments.value("image"), path, terminal)
     studio = open_studio(means_of(arguments))
-    if (model := arguments.value("model")) is not None:
-        request = adopt_model(record.request.replace(model=model), studio)
+    instead = dict(given(arguments, "model", "adapters"))
+    if instead:
+        request = adopt_model(record.request.replace(**instead), studio)
         record = record.model_copy(update={"request": request})
     _, picture = read_image(path)
     with stoppable(terminal) as stop, watcher(terminal) as watch:
@@ -69,6 +73,12 @@ COMMAND = Command(
     about="about.verify",
     run=run,
     operands=(Operand(name="FILE", text="operand.picture"),),
-    flags=(IMAGE, Flag(name="model", text="flag.model-again", metavar="NAME"), *MEANS_FLAGS, *RUN_FLAGS),
+    flags=(
+        IMAGE,
+        Flag(name="model", text="flag.model-again", metavar="NAME"),
+        ADAPTER,
+        *MEANS_FLAGS,
+        *RUN_FLAGS,
+    ),
     examples=("pinxit verify apple.png", "pinxit verify apple.png --model ~/models/dreamy.safetensors"),
 )

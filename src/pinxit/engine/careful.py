@@ -28,16 +28,19 @@ class Careful:
     def __init__(self, plan: Plan, residency: Residency, *, look: Callable[[], Machine] = this_machine) -> None:
         self._plan, self._residency, self._look = plan, residency, look
         self._taken = len(plan.rungs)
-        residency.save(plan.rungs)
+        residency.save(plan.rungs, compiles=plan.compiles)
 
     def do(self, stage: Callable[[], T]) -> Generator[Noted, None, T]:
         """Return what `stage` does, after a remark for each rung that had to be taken. Raises OutOfMemory."""
         while True:
             try:
-                return stage()
+                found = stage()
             except (MemoryError, RuntimeError, OutOfMemory) as error:
                 if not ran_out(error):
                     raise
+            else:
+                yield from self._remarks()
+                return found
             # Only here, where the error is gone, has it let go of everything that the stage had in hand.
             yield self._save_more()
 
@@ -49,6 +52,7 @@ class Careful:
             steps = begun(log)
             try:
                 for step in steps:
+                    yield from self._remarks()
                     if step.index >= taken:
                         taken = step.index + 1
                         yield step
@@ -59,8 +63,11 @@ class Careful:
             del steps
             yield self._save_more()
 
+    def _remarks(self) -> Iterator[Noted]:
+        return (Noted(text=text) for text in self._residency.remarks())
+
     def _save_more(self) -> Noted:
-        """Take the next rung. Raises OutOfMemory after the last."""
+        """Take the next rung, without anything compiled. Raises OutOfMemory after the last."""
         self._residency.clear()
         gc.collect()
         if self._taken == len(LADDER):

@@ -15,7 +15,7 @@ from pinxit.engine.plan import Resolved
 from pinxit.engine.streaming import blocks_of, stream
 from pinxit.nn.pages import own_pages
 from pinxit.schema.errors import OutOfMemory
-from pinxit.weights.load import load_into
+from pinxit.weights.load import Source, load_into
 
 CPU = torch.device("cpu")
 ALIGNMENT = 64
@@ -23,6 +23,7 @@ ALIGNMENT = 64
 TABLES = {torch.float32: (NARROW_TABLE,)}
 """Tables of which few rows are looked up, and added to wider numbers: the rows are the same in 16 bits."""
 Take = Callable[[str, Tensor], bool]
+Later = Callable[[str, Source], bool]
 
 
 def built(resolved: Resolved, component: str) -> nn.Module:
@@ -40,21 +41,26 @@ def fill(
     device: torch.device = CPU,
     share: float = 0.0,
     take: Take | None = None,
+    later: Later | None = None,
 ) -> nn.Module:
     """Give `network` its weights, changed by the request's adapters, and return it ready to compute.
 
-    Blocks with `share` of them are read again whenever they compute. What `take` answers True to is its own affair.
+    Blocks with `share` of them are read again whenever they compute. What `take` and `later` answer True to is their
+    own affair (`load_into`); `later` is asked for nothing that adapters change.
     Raises OutOfMemory, and what `load_into` raises.
     """
     blocks = blocks_of(network, share) if share else {}
-    later = tuple(f"{name}." for name in blocks)
+    streamed = tuple(f"{name}." for name in blocks)
 
     def taken(name: str, tensor: Tensor) -> bool:
-        return name.startswith(later) or (take is not None and take(name, tensor))
+        return name.startswith(streamed) or (take is not None and take(name, tensor))
+
+    def put_off(name: str, source: Source) -> bool:
+        return not name.startswith(streamed) and later is not None and later(name, source)
 
     try:
         with own_pages():
-            _read(network, resolved, component, dtype, take=taken if later else take)
+            _read(network, resolved, component, dtype, take=taken if streamed else take, later=put_off)
             _place(network, device)
     except (MemoryError, RuntimeError) as error:
         if ran_out(error):
@@ -86,7 +92,9 @@ def _read(
     *,
     strict: bool = True,
     take: Take | None = None,
+    later: Later | None = None,
 ) -> None:
+    patch = patch_for(resolved.adapters, component)
     load_into(
         network,
         resolved.match,
@@ -95,8 +103,9 @@ def _read(
         strict=strict,
         channels_last=True,
         keep_narrow=TABLES.get(dtype, ()),
-        patch=patch_for(resolved.adapters, component),
+        patch=patch,
         take=take,
+        later=None if patch is not None else later,
     )
 
 

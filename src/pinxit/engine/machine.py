@@ -22,7 +22,8 @@ _CGROUPS = (
 class Gpu:
     """One accelerator. `device` is torch's name for it, such as cuda:0; `memory` and `free` are in bytes.
 
-    `bfloat16` says whether it multiplies such numbers itself.
+    `bfloat16` says whether it multiplies such numbers itself, `capability` is CUDA's version of what it can do; (0, 0)
+    where it is no CUDA device.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Gpu:
     memory: int
     free: int
     bfloat16: bool
+    capability: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,14 @@ def _cuda(index: int) -> Gpu:
 
     free, whole = torch.cuda.mem_get_info(index)
     properties = torch.cuda.get_device_properties(index)
-    return Gpu(name=properties.name, device=f"cuda:{index}", memory=whole, free=free, bfloat16=properties.major >= 8)
+    return Gpu(
+        name=properties.name,
+        device=f"cuda:{index}",
+        memory=whole,
+        free=free,
+        bfloat16=properties.major >= 8,
+        capability=(properties.major, properties.minor),
+    )
 
 
 def _may_have_a_gpu() -> bool:

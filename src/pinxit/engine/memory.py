@@ -78,8 +78,7 @@ def budget(resolved: Resolved, machine: Machine, way: Way, *, low: bool, seconds
     `seconds` is the time that the whole run is thought to take.
     """
     room, size = room_of(machine, way), resolved.size
-    # Weights in 8 bits are not read again in every step: rounding them takes longer than computing with them.
-    ladder = tuple(rung for rung in LADDER if not (way.int8 and rung.name in SHARES))
+    ladder = tuple(rung for rung in LADDER if way.streams or rung.name not in SHARES)
     least = min(LOW, len(ladder)) if low else int(_reads_soon(resolved, way, seconds))
     for count in range(least, len(ladder) + 1):
         rungs = tuple(rung.name for rung in ladder[:count])
@@ -136,7 +135,10 @@ def stage_bytes(resolved: Resolved, way: Way, rungs: Rungs, size: Size) -> dict[
     text = 0 if "encoders" in rungs else reads
     vae = component_bytes(first, "vae", way)
     nets = [_denoiser(one, way, share=streamed_share(rungs)) for one in resolved.models]
-    steps = [one.facts.denoise(size.width, size.height).activation_bytes * way.itemsize / 4 for one in resolved.models]
+    steps = [
+        _at_once(one, way) * one.facts.denoise(size.width, size.height).activation_bytes * way.itemsize / 4
+        for one in resolved.models
+    ]
     codec = first.facts.decode(size.width, size.height).activation_bytes * way.itemsize / 4
     known = 0 if apart else vae if has_inputs or count > 1 else 0
     found: dict[str, float] = {"encode": reads + max((largest_tensor(*one, way) for one in texts), default=0)}
@@ -164,9 +166,15 @@ def _denoiser(resolved: Resolved, way: Way, *, share: float) -> int:
     whole = component_bytes(resolved, name, way)
     return (
         whole
-        if not share or way.int8
+        if not share or not way.streams
         else int((1 - share) * whole) + BLOCK_TENSORS * largest_tensor(resolved, name, way)
     )
+
+
+def _at_once(resolved: Resolved, way: Way) -> int:
+    """Predictions that one call of the network makes: on a GPU those without and with the prompt together."""
+    guided = resolved.request.guidance not in (None, 1.0) and not resolved.facts.tells_guidance
+    return 2 if way.gpu is not None and guided else 1
 
 
 def int8_components(family: AnyFamily) -> frozenset[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from pinxit.adapters.contract import Base
 from pinxit.engine.adapting import Applied, also_on, applied, best_used, without_tags
 from pinxit.engine.catalog import Catalog
+from pinxit.engine.compiling import choose_compiling
 from pinxit.engine.library import ModelEntry, ModelLibrary
 from pinxit.engine.machine import GIB, Machine, this_machine
 from pinxit.engine.means import Means, Way, way_of
@@ -96,7 +97,8 @@ class StagePlan:
 class Plan:
     """What the engine will do. Pure and printable; nothing has been loaded.
 
-    `way` is how the machine computes, `rungs` what is done to take less memory (see `pinxit.engine.memory`).
+    `way` is how the machine computes, `rungs` what is done to take less memory (see `pinxit.engine.memory`), `compiles`
+    whether networks are compiled.
     """
 
     resolved: Resolved
@@ -105,6 +107,7 @@ class Plan:
     rungs: Rungs
     stages: tuple[StagePlan, ...]
     notes: tuple[str, ...]
+    compiles: bool = False
 
     @property
     def bytes(self) -> int:
@@ -143,6 +146,7 @@ class Plan:
             "device": self.way.device,
             "dtype": self.way.dtype,
             "saving": list(self.rungs),
+            "compiles": self.compiles,
             "bytes": self.bytes,
             "seconds": round(self.seconds, 2),
             "notes": list(self.notes),
@@ -322,7 +326,9 @@ def plan(resolved: Resolved, machine: Machine | None = None, *, means: Means | N
     """
     machine, means = machine or this_machine(), means or Means()
     way, needs, seconds = way_of(machine, means), _needs(resolved), _seconds(resolved, machine, means)
-    held = budget(resolved, machine, way, low=means.memory == "low", seconds=sum(seconds.values()))
+    whole = sum(seconds.values())
+    held = budget(resolved, machine, way, low=means.memory == "low", seconds=whole)
+    compiling = choose_compiling(resolved, way, means, held.rungs, seconds=whole)
     return Plan(
         resolved=resolved,
         machine=machine,
@@ -332,7 +338,8 @@ def plan(resolved: Resolved, machine: Machine | None = None, *, means: Means | N
             StagePlan(name=name, needs=needs[name], bytes=size, seconds=seconds[name])
             for name, size in held.stages.items()
         ),
-        notes=(*resolved.notes, *shortcut_notes(resolved), *held.notes),
+        notes=(*resolved.notes, *shortcut_notes(resolved), *held.notes, *compiling.notes),
+        compiles=compiling.on,
     )
 
 

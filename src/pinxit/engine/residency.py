@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from numpy.typing import NDArray
@@ -12,21 +12,28 @@ from torch import Tensor, nn
 
 from pinxit.engine.adapting import identity
 from pinxit.engine.allocator import release
+from pinxit.engine.compiled import Compiled, Function, Kept, forget
+from pinxit.engine.compiling import kept_at
 from pinxit.engine.loading import built, fill
 from pinxit.engine.machine import Machine, this_machine
-from pinxit.engine.means import Means, way_of
+from pinxit.engine.means import Means, Quantized, way_of
 from pinxit.engine.memory import Rungs, component_bytes, exact_components, int8_components, streamed_share
 from pinxit.engine.places import cache_folder
 from pinxit.engine.plan import Resolved
+from pinxit.models.contract import Codec
+from pinxit.nn.eight_bits import quantise_linear
 from pinxit.nn.int8 import why_not
 from pinxit.nn.kernels.attention import load_attention
 from pinxit.nn.kernels.fused import load_fused
 from pinxit.nn.kernels.quantise import load_quantise
+from pinxit.nn.kernels.winograd import load_winograd
 from pinxit.nn.packed import available
 from pinxit.nn.rounded import Int8
 from pinxit.nn.speed import accelerate
+from pinxit.nn.waiting import Waiting
 from pinxit.prompts.chunks import Tokenizer
 from pinxit.schema.errors import BadModelFile, Missing
+from pinxit.schema.parts import Size
 
 ROOM = 0.8
 """The share of the memory that was free at the start that networks may fill while several models are held."""
@@ -68,8 +75,16 @@ class Residency:
         self.dtype: torch.dtype = getattr(torch, self.way.dtype)
         if self.way.int8:
             _check_int8(self.dtype)
-        self._plain = plain
+        # A compiler does what the layers do for themselves on the processor, and cannot look into them.
+        by_compiler = means is not None and means.compile == "on" and self.way.gpu is None and not self.way.int8
+        self._plain = plain or by_compiler
         self._rungs: Rungs = ()
+        self._compiles = False
+        self._compiled: dict[tuple[int, Size], Compiled] = {}
+        """By the identity of the network and the size of the picture."""
+        self._failure = ""
+        """Why compiling failed."""
+        self._remarks: list[str] = []
         self._means: tuple[str, ...] = ()
         self._models: dict[Key, _Loaded] = {}
         self._together: frozenset[Path] = frozenset()
@@ -83,7 +98,8 @@ class Residency:
         """The device and what the loaded U-Net computes with beside torch's usual ways: pictures are the same to the
         last bit only where this is the same.
         """
-        return "-".join((self.device.type, *self._means))
+        compiled = self._compiles and any(one.works for one in self._compiled.values())
+        return "-".join((self.device.type, *self._means, *(("compiled",) if compiled else ())))
 
     def tensor(self, array: NDArray[Any]) -> Tensor:
         """An array as a tensor where the networks compute."""
@@ -96,21 +112,60 @@ class Residency:
         self._make_room(loaded, component, size)
         changed_by = identity(resolved.adapters, component)
         if component in loaded.networks and loaded.changed_by.get(component, ()) != changed_by:
-            loaded.drop(component)
-            release()
+            self._drop_networks([(loaded, component)])
         if component not in loaded.networks:
             loaded.changed_by[component] = changed_by
             loaded.networks[component], loaded.bytes[component] = self._made(resolved, component), size
         return loaded.networks[component]
+
+    def denoiser(self, resolved: Resolved) -> nn.Module:
+        """The denoising network as steps call it, compiled where the run is to be. Raises what `network` raises."""
+        network = self.network(resolved, resolved.family.denoiser)
+        # Families call it and no more, as they would the network itself.
+        return cast(nn.Module, self._called(resolved, network, network, graphs=True))
+
+    def decoder(self, resolved: Resolved) -> Function:
+        """What makes pictures of latents, compiled where the run is to be. Raises what `network` raises."""
+        network = self.network(resolved, "vae")
+        return self._called(resolved, network, cast(Codec, network).decode, graphs=False)
+
+    def _called(self, resolved: Resolved, network: nn.Module, plain: Function, *, graphs: bool) -> Function:
+        """`plain`, which `network` computes, or that compiled. With `graphs` a GPU records its kernels, and holds their
+        memory.
+        """
+        if not self._compiles:
+            return plain
+        key = (id(network), resolved.size)
+        if key not in self._compiled:
+            gpu = self.way.gpu is not None
+            mode = None if not gpu else "max-autotune" if graphs else "max-autotune-no-cudagraphs"
+            kept = Kept(kept_at(resolved, self.way), self._remarks.append)
+            self._compiled[key] = Compiled(plain, kept, self._give_up, graphs=graphs and gpu, mode=mode)
+        return self._compiled[key]
+
+    def _give_up(self, failure: str) -> None:
+        """Compile nothing until another network is loaded: what one needs the others do, too."""
+        self._compiles, self._failure = False, failure
+        self._remarks.append(failure)
+
+    def remarks(self) -> tuple[str, ...]:
+        """What there is to say since this was asked last."""
+        found = tuple(self._remarks)
+        self._remarks.clear()
+        return found
 
     def keep(self, models: Iterable[Resolved]) -> None:
         """Say which models work together: what is loaded of others is dropped, these may stay side by side."""
         self._together = frozenset(one.match.header.path for one in models)
         self._drop(lambda path: path not in self._together)
 
-    def save(self, rungs: Rungs) -> None:
-        """Say what is done to hold less in memory from now on: names of `pinxit.engine.memory.LADDER`."""
-        self._rungs = rungs
+    def save(self, rungs: Rungs, *, compiles: bool = False) -> None:
+        """Say what is done to hold less in memory from now on, names of `pinxit.engine.memory.LADDER`, and whether
+        networks are compiled.
+        """
+        self._rungs, self._compiles = rungs, compiles and not self._failure
+        if compiles and self._failure:
+            self._remarks.append(self._failure)
 
     def tokenizers(self, resolved: Resolved) -> Mapping[str, Tokenizer]:
         """The tokenizer of every text encoder that the model brings."""
@@ -134,9 +189,18 @@ class Residency:
     def _drop(self, leaves: Callable[[Path], bool]) -> None:
         """Drop the models whose path `leaves`."""
         gone = [self._models.pop(key) for key in list(self._models) if leaves(key[0])]
-        held = any(one.networks for one in gone)
-        gone.clear()
-        if held:
+        self._drop_networks([(one, name) for one in gone for name in one.networks])
+
+    def _drop_networks(self, gone: Sequence[tuple[_Loaded, str]]) -> None:
+        """Let go of networks, with what was compiled of them and the memory that they leave free."""
+        dropped = {id(one.networks[name]) for one, name in gone}
+        for one, name in gone:
+            one.drop(name)
+        if any(network in dropped for network, _ in self._compiled):
+            self._compiled.clear()
+            self._failure = ""
+            forget()
+        if dropped:
             release()
 
     def _make_room(self, loaded: _Loaded, component: str, size: int) -> None:
@@ -153,10 +217,7 @@ class Residency:
             if (has_read and name in one.encoders)
             or (alone and not (one is loaded and (name == component or (reads and name in loaded.encoders))))
         ]
-        for one, name in gone:
-            one.drop(name)
-        if gone:
-            release()
+        self._drop_networks(gone)
 
     def _open(self, resolved: Resolved) -> _Loaded:
         try:
@@ -180,20 +241,44 @@ class Residency:
         dtype, family, network = self.dtype_of(resolved, component), resolved.family, built(resolved, component)
         denoises = component == family.denoiser
         share = streamed_share(self._rungs) if denoises else 0.0
-        if self._plain or component in family.encoders or self.device.type != "cpu":
+        if self.device.type != "cpu":
+            return self._made_for_gpu(network, resolved, component, share if self.way.streams else 0.0)
+        if self._plain or component in family.encoders:
             self._means = () if denoises else self._means
-            return fill(network, resolved, component, dtype, device=self.device, share=share)
+            return fill(network, resolved, component, dtype, share=share)
         folder, flags = cache_folder() / "kernels", self.machine.flags
         int8 = None
         if self.way.int8 and component in int8_components(family):
             int8, share = Int8(network, dtype, load_quantise(folder, flags)), 0.0
-        fill(network, resolved, component, dtype, share=share, take=None if int8 is None else int8.take)
         pack, fused = available(dtype), load_fused(folder, flags)
+        waiting = Waiting(network, dtype) if pack and int8 is None else None
+        take, later = None if int8 is None else int8.take, None if waiting is None else waiting.take
+        fill(network, resolved, component, dtype, share=share, take=take, later=later)
         kernel = load_attention(folder, flags) if denoises and dtype == torch.bfloat16 else None
+        winograd = load_winograd(folder, flags) if pack and dtype == torch.float32 else None
         if denoises:
-            used = {"packed": pack, "flash": kernel is not None, "fused": fused is not None, "int8": int8 is not None}
-            self._means = tuple(name for name, is_used in used.items() if is_used)
-        return accelerate(network, pack=pack, kernel=kernel, fused=fused, int8=int8)
+            used = {"packed": pack, "flash": kernel, "fused": fused, "winograd": winograd, "int8": int8}
+            self._means = tuple(name for name, means in used.items() if means)
+        return accelerate(network, pack=pack, kernel=kernel, fused=fused, winograd=winograd, int8=int8, waiting=waiting)
+
+    def _made_for_gpu(self, network: nn.Module, resolved: Resolved, component: str, share: float) -> nn.Module:
+        """A network with its weights on the GPU. Layers that are fused must stay where they are."""
+        dtype, kind = self.dtype_of(resolved, component), self.way.quantized
+        fill(network, resolved, component, dtype, device=self.device, share=share)
+        if component != resolved.family.denoiser:
+            return network
+        fuse = not (self._plain or share or kind)
+        self._means = ("fused",) * fuse if kind is None else (kind,)
+        return accelerate(network, fuse=fuse) if kind is None else _quantised(network, kind)
+
+
+def _quantised(network: nn.Module, kind: Quantized) -> nn.Module:
+    try:
+        return quantise_linear(network, kind)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise Missing(
+            f"This torchao does not work beside this torch: {error}.", hint="Install it: pip install 'pinxit[torchao]'."
+        ) from error
 
 
 def _check_int8(dtype: torch.dtype) -> None:

@@ -26,6 +26,7 @@ from pinxit.prompts.grammar import read_prompt
 from pinxit.sampling.denoiser import Conditioning, Denoiser, Network, Prediction, PredictionLog, logged, precondition
 from pinxit.sampling.guidance import GuidanceOptions, composed, guided, interval
 from pinxit.sampling.noise import NoiseSource
+from pinxit.sampling.pairs import joined, paired
 from pinxit.sampling.samplers import Step
 from pinxit.sampling.shortcuts import Notebook
 from pinxit.schema.errors import NumericError
@@ -209,11 +210,12 @@ class _Working:
         self._residency = residency
         self._model: Resolved | None = None
         self._network: Network | None = None
+        self.on_gpu = residency.way.gpu is not None
 
     def __call__(self, model: Resolved) -> Network:
         if self._network is None or self._model is not model:
             self._model = self._network = None
-            denoiser = self._residency.network(model, model.family.denoiser)
+            denoiser = self._residency.denoiser(model)
             self._model, self._network = model, model.family.network(model.config, denoiser)
         return self._network
 
@@ -230,8 +232,20 @@ def _guided_by_text(resolved: Resolved, encoded: Encoded, working: _Working, not
 
         return ordered
 
+    both = _both(encoded) if working.on_gpu and notebook.is_empty else None
+    if both is not None:
+        prompt, weight = encoded.prompt[0][1][0]
+        negative, prompted = paired(bound(both), bound(prompt))
+        return _guide(resolved, [(prompt, weight)], negative, lambda _: prompted)
     negative = _by_step([(last, bound(conditioning)) for last, conditioning in encoded.negative])
     return _by_step([(last, _guide(resolved, parts, negative, bound)) for last, parts in encoded.prompt])
+
+
+def _both(encoded: Encoded) -> Conditioning | None:
+    """The negative prompt and the prompt in one, where there is one of each from the first step to the last."""
+    if len(encoded.negative) > 1 or len(encoded.prompt) > 1 or len(encoded.prompt[0][1]) > 1:
+        return None
+    return joined(encoded.negative[0][1], encoded.prompt[0][1][0][0])
 
 
 def _handed_over(first: Denoiser, second: Denoiser, refiner: Refiner) -> Denoiser:
@@ -308,7 +322,7 @@ def decode(resolved: Resolved, residency: Residency, clean: Tensor) -> Image.Ima
     """The picture of a finished latent. A decoder that overflows is run again in float32."""
     spec = resolved.facts.latent
     latent = _unscaled(clean, spec)
-    picture = cast(Codec, residency.network(resolved, "vae")).decode(latent)
+    picture = residency.decoder(resolved)(latent)
     if not _is_finite(picture):
         picture = cast(Codec, residency.precise(resolved, "vae")).decode(latent)
         _check_finite(picture, "the decoder")

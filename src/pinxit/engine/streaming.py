@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -87,6 +88,6 @@ def _parameters(block: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter
 def _forget(layer: nn.Module) -> None:
     """Let go of a layer's weight in every other order."""
     if isinstance(layer, Conv2d | Linear) and isinstance(layer.packed, PackedWeight):
-        layer.packed = PackedWeight(alone=True)
+        layer.packed = copy.deepcopy(layer.packed)  # an empty one
     if isinstance(layer, Conv2d) and layer.folded is not None:
         layer.folded.forget()

@@ -43,6 +43,15 @@ REALITY = CompositionSettings(
     even_concepts=True,
     held_out_rules=False,
 )
+ALONE = CompositionSettings(
+    kinds=KindShares(single=1, pair=0, size=0, count=0, colour=0),
+    backgrounds=_WHITE_OR_COLOUR,
+    scale=(0.78, 0.92),
+    jitter=0.2,
+    even_concepts=True,
+)
+"""Single things on plain grounds."""
+
 Composed = tuple[torch.Tensor, tuple[SceneFacts, ...]]
 
 
@@ -111,14 +120,7 @@ def real_pictures(bank: Bank, domain: Domain, count: int, *, seed: int) -> Compo
 
 def domain_pictures(bank: Bank, domain: Domain, count: int, *, seed: int = 1, size: int = SIDE) -> Composed:
     """Real pictures such as a model of this domain should paint: single things on plain grounds."""
-    settings = CompositionSettings(
-        kinds=KindShares(single=1, pair=0, size=0, count=0, colour=0),
-        backgrounds=_WHITE_OR_COLOUR,
-        scale=(0.78, 0.92),
-        jitter=0.2,
-        even_concepts=True,
-    )
-    return _composed(Composer(bank, settings, size=size, concepts=domain.concepts, styles=domain.styles), count, seed)
+    return _composed(Composer(bank, ALONE, size=size, concepts=domain.concepts, styles=domain.styles), count, seed)
 
 
 def _composed(composer: Composer, count: int, seed: int) -> Composed:

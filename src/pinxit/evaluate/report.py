@@ -8,11 +8,11 @@ from typing import Any
 
 from pinxit.evaluate.asks import LANGUAGES, TASKS, Domain
 from pinxit.evaluate.autoencoder import Loss
+from pinxit.evaluate.copying import copied
 from pinxit.evaluate.independent import LABEL, Graph, inception_features
 from pinxit.evaluate.references import Marks, References
 from pinxit.evaluate.run import (
     Painted,
-    copied,
     features,
     noise_like,
     picture_statistics,
@@ -21,6 +21,7 @@ from pinxit.evaluate.run import (
     shuffled,
 )
 from pinxit.evaluate.statistics import Interval, frechet_distance, kernel_distance, paired_difference, wilson
+from pinxit.train.data.bank import Bank
 
 FEWEST_FEATURES = 24
 """Pictures of one thing below which distances of distributions are not told."""
@@ -37,9 +38,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything that is told about one model. `domain` is None for a foreign one."""
+    """Everything that is told about one model. `domain` is None for a foreign one, `method` how it painted."""
 
     model: str
+    method: Mapping[str, Any]
     domain: Domain | None
     pictures: int
     tasks: Mapping[str, Score]
@@ -68,6 +70,7 @@ class Report:
         known = self.retrieval.get("known", {})
         return {
             "model": self.model,
+            "method": self.method,
             "foreign": self.domain is None,
             "pictures": self.pictures,
             "prompt_following": following,
@@ -94,17 +97,21 @@ def make_report(
     references: References,
     domain: Domain | None,
     *,
+    method: Mapping[str, Any] | None = None,
     graph: Graph | None = None,
     losses: Mapping[str, Loss] | None = None,
+    bank: Bank | None = None,
 ) -> Report:
     """Score a model's pictures. Of a foreign model (no domain) only what needs no knowledge of its training.
 
-    `graph` is the independent network, if it is at hand, and `losses` those of the model's autoencoder, if measured.
+    `graph` is the independent network, if it is at hand, `losses` those of the model's autoencoder, if measured, and
+    `bank` the drawings it learned from, with which pictures are compared pixel by pixel.
     """
     foreign = domain is None
     known = domain is not None
     return Report(
         model=model,
+        method=method or {},
         domain=domain,
         pictures=len(painted.asks),
         tasks=_scored(scores(painted, references, foreign=foreign)),
@@ -120,7 +127,7 @@ def make_report(
         if domain
         else {},
         distances=_distances(painted, references, domain),
-        copying=copied(painted, references) if known else {},
+        copying=copied(painted, references, bank) if known else {},
         statistics=picture_statistics(painted),
         independent=_independent(painted, references, domain, graph),
         autoencoder=losses or {},

@@ -141,17 +141,6 @@ def features(painted: Painted) -> NDArray[np.float64]:
     return painted.verdict.features[single].double().numpy()
 
 
-def copied(painted: Painted, references: References) -> dict[str, float]:
-    """How near the pictures come to training drawings.
-
-    `similarity` is the mean of each picture's nearest; `above` the share that comes nearer than 99 in a hundred real
-    drawings which were never shown do.
-    """
-    single = [at for at, ask in enumerate(painted.asks) if ask.facts.kind == "single"]
-    nearest = (painted.verdict.embedding[single].numpy() @ references.traces.T).max(axis=1)
-    return {"similarity": float(nearest.mean()), "above": float((nearest > references.copy_similarity).mean())}
-
-
 def picture_statistics(painted: Painted) -> dict[str, float]:
     """Plain measures that hold for any model: mean and spread of brightness, saturation, and flatness of the border."""
     x = painted.pictures.float() / 255

@@ -12,6 +12,8 @@ Interval = tuple[float, float]
 _Z = 1.959964
 """Two-sided 95 %."""
 
+_RESAMPLINGS = 4000
+
 _FEW = 4_000_000
 """Pairs of features up to which their products are laid out."""
 
@@ -26,15 +28,38 @@ def wilson(right: int, count: int) -> Interval:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def paired_difference(first: Sequence[bool], second: Sequence[bool], *, seed: int = 0) -> tuple[float, Interval]:
-    """Mean of second - first over the same asks, and its 95 % interval by 4,000 resamplings of the asks."""
+def paired_difference(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> tuple[float, Interval]:
+    """Mean of second - first over the same asks, and its 95 % interval by resampling the asks."""
     change = np.asarray(second, np.float64) - np.asarray(first, np.float64)
     if not len(change):
         return 0.0, (-1.0, 1.0)
     rng = np.random.default_rng(seed)
-    means = change[rng.integers(0, len(change), (4000, len(change)))].mean(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(change.mean()), (float(low), float(high))
+    means = change[rng.integers(0, len(change), (_RESAMPLINGS, len(change)))].mean(axis=1)
+    return float(change.mean()), _middle(means)
+
+
+def paired_kernel_difference(
+    first: NDArray[np.float64], second: NDArray[np.float64], real: NDArray[np.float64], *, seed: int = 0
+) -> tuple[float, Interval]:
+    """KID of `second` less KID of `first`, each against `real`, and its 95 % interval; all [N, D], row by row alike.
+
+    Rows are resampled together. A pair of one row with itself never counts, so that repeated rows do not look alike.
+    """
+    rng = np.random.default_rng(seed)
+    count = len(real)
+    weights = np.stack([np.bincount(row, minlength=count) for row in rng.integers(0, count, (_RESAMPLINGS, count))])
+    weights = np.concatenate([np.ones((1, count)), weights])
+    within = (_kernel(second, second) - _kernel(first, first)) * (1 - np.eye(count))
+    across = _kernel(second, real) - _kernel(first, real)
+    pairs = np.square(weights.sum(1)) - np.square(weights).sum(1)
+    values = ((weights @ within) * weights).sum(1) / np.maximum(pairs, 1)
+    values -= 2 * ((weights @ across) * weights).sum(1) / np.square(weights.sum(1))
+    return float(values[0]), _middle(values[1:])
+
+
+def _middle(values: NDArray[np.float64]) -> Interval:
+    low, high = np.quantile(values, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def kernel_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
@@ -50,16 +75,17 @@ def kernel_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> 
     return _mmd2(first, second), float(np.std(values) / math.sqrt(parts))
 
 
-def _mmd2(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    def kernel(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-        return (a @ b.T / a.shape[1] + 1) ** 3
+def _kernel(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (a @ b.T / a.shape[1] + 1) ** 3
 
+
+def _mmd2(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     n, m = len(x), len(y)
     if n < 2 or m < 2:
         return float("nan")
-    within_x, within_y = kernel(x, x), kernel(y, y)
+    within_x, within_y = _kernel(x, x), _kernel(y, y)
     own = (within_x.sum() - np.trace(within_x)) / (n * (n - 1)) + (within_y.sum() - np.trace(within_y)) / (m * (m - 1))
-    return float(own - 2 * kernel(x, y).mean())
+    return float(own - 2 * _kernel(x, y).mean())
 
 
 def frechet_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

@@ -5,6 +5,7 @@ Legend: B batch, L queries, S keys, C = heads * head width, H heads, D head widt
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -25,7 +26,7 @@ def attention(
 
     `bias_BHLS` is added to the logits, which are multiplied by `scale`, usually D^-1/2.
     """
-    plain = not causal and bias_BHLS is None and scale is None
+    plain = not causal and bias_BHLS is None and scale is None and not torch.compiler.is_compiling()
     kernel = CURRENT.get() if plain else None
     found = None if kernel is None else kernel(q_BLC, k_BSC, v_BSC, heads)
     if found is not None:

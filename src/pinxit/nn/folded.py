@@ -88,18 +88,19 @@ def folds(layer: nn.Conv2d) -> bool:
 def folded(layer: nn.Conv2d) -> nn.Conv2d:
     """A 2x2 convolution whose output, one row and column too large, holds the four kinds one after the other.
 
-    Weights are added in float32 and rounded once, a few at a time, so that memory holds little beside them.
+    Weights are added in float32 and rounded once, a few at a time, so that memory holds little beside them; channels
+    lie side by side, so that those of a tap are added at once.
     """
-    plain, count = layer.weight.detach(), layer.out_channels
-    weight = plain.new_empty((len(KINDS) * count, layer.in_channels, 2, 2))
+    plain, count = layer.weight.detach().permute(0, 2, 3, 1), layer.out_channels
+    weight = plain.new_empty((len(KINDS) * count, 2, 2, layer.in_channels))
     for first in range(0, count, AT_ONCE):
-        rows = plain[first : first + AT_ONCE].float()
+        rows = plain[first : first + AT_ONCE].to(torch.float32, memory_format=torch.contiguous_format)
         for place, (row, column) in enumerate(KINDS):
             start = place * count + first
-            weight[start : start + len(rows)] = _pairs(_pairs(rows, row, axis=2), column, axis=3)
+            weight[start : start + len(rows)] = _pairs(_pairs(rows, row, axis=1), column, axis=2)
     with torch.device("meta"):
         conv = nn.Conv2d(layer.in_channels, len(KINDS) * count, 2, padding=1)
-    conv.weight = nn.Parameter(weight, requires_grad=False)
+    conv.weight = nn.Parameter(weight.permute(0, 3, 1, 2), requires_grad=False)
     bias = None if layer.bias is None else layer.bias.detach().repeat(len(KINDS))
     conv.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
     return conv

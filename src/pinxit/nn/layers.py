@@ -89,7 +89,8 @@ class Linear(_Packable, nn.Linear):
 
         For what comes again in every step, such as a prompt. Neither `x` nor the result may be changed in place.
         """
-        if x.device.type != "cpu" or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+        elsewhere = x.device.type != "cpu" or torch.compiler.is_compiling()
+        if elsewhere or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
             return self(x.to(self.weight.dtype))
         if self.memo is None:
             self.memo = Memo()

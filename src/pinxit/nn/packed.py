@@ -7,6 +7,7 @@ operation with the public one before its first use, and without them the layers 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,20 +15,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pinxit.nn.kernels.winograd import WinogradKernel, in_blocks, in_order
 from pinxit.nn.pages import own_pages
 
 DTYPES = (torch.float32, torch.bfloat16)
 Shape: TypeAlias = tuple[int, ...]
+Lend: TypeAlias = Callable[[], AbstractContextManager[Tensor]]
+"""Gives a tensor that is there as long as the context lasts."""
 Source: TypeAlias = tuple[int, int | None, torch.dtype, Shape, Shape]
 _ops: Any = torch.ops.mkldnn
 
 
 class _Kept(NamedTuple):
-    """A packed weight, what it was packed from, and the input's shape that it was packed for."""
+    """A packed weight, what it was packed from, the input's shape that it was packed for, and what unpacks it."""
 
     source: Source
     shape: Shape
     weight: Tensor
+    unpack: Callable[[Tensor], Tensor]
 
 
 class PackedWeight:
@@ -35,30 +40,40 @@ class PackedWeight:
 
     A size must come twice in a row before a convolution's weight is packed for it; until then it is used as it is,
     which gives the same numbers and takes longer. A linear layer's is packed for no size in particular: its order would
-    decide the order of summation, and a picture must not depend on those before it.
+    decide the order of summation, and a picture must not depend on those before it. Neither is one for `winograd`,
+    which computes the convolutions that it takes.
 
     With `alone` the plain weight is let go, and an empty one stands in its place until `give_back` unpacks it, so that
-    memory holds it once. Otherwise a change in place is noticed by torch's version counter; tensors made in inference
-    mode have none, so whoever changes those calls `give_back` first. Safe in several threads: what is kept is replaced
-    in one step, and never changed.
+    memory holds it once; with `wait_for` it is not even read before the first call. Otherwise a change in place is
+    noticed by torch's version counter; tensors made in inference mode have none, so whoever changes those calls
+    `give_back` first. Safe in several threads: what is kept is replaced in one step, and never changed.
     """
 
-    __slots__ = ("_alone", "_kept", "_last")
+    __slots__ = ("_alone", "_kept", "_last", "_lend", "_winograd")
 
-    def __init__(self, *, alone: bool = False) -> None:
+    def __init__(self, *, alone: bool = False, winograd: WinogradKernel | None = None) -> None:
         self._alone = alone
+        self._winograd = winograd
         self._kept: _Kept | None = None
         self._last: Shape = ()
+        self._lend: Lend | None = None
+
+    def wait_for(self, lend: Lend) -> None:
+        """Have the layer's weight, in whose place an empty one stands, lent when it is needed."""
+        self._lend = lend
 
     def give_back(self, layer: nn.Conv2d | nn.Linear) -> None:
         """See that the layer holds its plain weight, and pack again at the next call."""
-        kept = self._kept
-        if kept is not None and layer.weight.numel() == 0:
-            layer.weight = nn.Parameter(kept.weight.to_dense(), requires_grad=layer.weight.requires_grad)
-        self._kept, self._last = None, ()
+        kept, lend = self._kept, self._lend
+        if layer.weight.numel() == 0 and kept is not None:
+            layer.weight = nn.Parameter(kept.unpack(kept.weight), requires_grad=layer.weight.requires_grad)
+        elif layer.weight.numel() == 0 and lend is not None:
+            with lend() as plain:
+                layer.weight = nn.Parameter(plain.clone(), requires_grad=layer.weight.requires_grad)
+        self._kept, self._last, self._lend = None, (), None
 
     def __deepcopy__(self, memo: dict[int, object]) -> PackedWeight:
-        return PackedWeight(alone=self._alone)
+        return PackedWeight(alone=self._alone, winograd=self._winograd)
 
     def __reduce__(self) -> tuple[Any, tuple[bool]]:
         return _empty, (self._alone,)
@@ -76,6 +91,9 @@ class PackedWeight:
         if isinstance(layer.padding, str) or not self.applies(x, layer):
             return None
         sides, stride, dilation = list(padding or layer.padding), list(layer.stride), list(layer.dilation)
+        if self._winograd is not None and self._winograd.takes(x, layer, sides):
+            blocks = self._weight(layer, (), in_blocks, in_order)
+            return self._winograd(x, blocks, layer.bias, above=sides[0])
         shape = tuple(x.shape)
 
         def pack(weight: Tensor) -> Tensor:
@@ -91,16 +109,23 @@ class PackedWeight:
         weight = self._weight(layer, (), _ops._reorder_linear_weight)
         return _ops._linear_pointwise(x.contiguous(), weight, layer.bias, "none", [], "")
 
-    def _weight(self, layer: nn.Conv2d | nn.Linear, shape: Shape, pack: Callable[[Tensor], Tensor]) -> Tensor:
+    def _weight(
+        self,
+        layer: nn.Conv2d | nn.Linear,
+        shape: Shape,
+        pack: Callable[[Tensor], Tensor],
+        unpack: Callable[[Tensor], Tensor] = Tensor.to_dense,
+    ) -> Tensor:
         plain = layer.weight.detach()
         source, kept, last = source_of(plain), self._kept, self._last
         self._last = shape
         if kept is not None and (kept.source == source or plain.numel() == 0):
-            if kept.shape == shape or last != shape:
+            if kept.unpack is unpack and (kept.shape == shape or last != shape):
                 return kept.weight
-            plain = plain if plain.numel() else kept.weight.to_dense()
-        with own_pages():
-            kept = _Kept(source, shape, pack(plain))
+            plain = plain if plain.numel() else kept.unpack(kept.weight)
+        lent = self._lend() if kept is None and self._lend is not None and plain.numel() == 0 else nullcontext(plain)
+        with lent as plain, own_pages():
+            kept = _Kept(source, shape, pack(plain), unpack)
         self._kept = kept
         if self._alone and layer.weight.numel():
             layer.weight = nn.Parameter(plain.new_empty(0), requires_grad=layer.weight.requires_grad)

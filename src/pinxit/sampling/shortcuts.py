@@ -146,6 +146,11 @@ class Notebook:
         self._owners: list[Conditioning] = []
         self._step = -1
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether every call is exact."""
+        return self._caching is None and self._merging is None
+
     def shortcut(self, conditioning: Conditioning) -> Shortcut | None:
         """What calls with `conditioning` may leave out; None where they are exact."""
         if self._caching is None:

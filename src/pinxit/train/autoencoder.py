@@ -50,6 +50,12 @@ def make_outer_encoder_average(vae: AutoencoderKL) -> None:
         averaging.weight[channel, channel, :2, :2] = 0.25
 
 
+def is_outer_encoder_average(vae: AutoencoderKL) -> bool:
+    """Whether latents can be had from half-size pictures: the stages `inner` and `outer` keep the encoder so."""
+    outer = cast(Level, vae.encoder.down[0])
+    return all(not bool(block.get_submodule("conv2").get_parameter("weight").any()) for block in outer.block)
+
+
 def on_device(pictures: Tensor, vae: AutoencoderKL) -> Tensor:
     """uint8 pictures as float32 in -1..1, channels last, where the autoencoder is."""
     x = pictures.to(vae.quant_conv.weight.device).float().div_(127.5).sub_(1)

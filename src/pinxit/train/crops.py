@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pinxit.train.computing import onto
 from pinxit.train.data.bank import Bank
 
 SCALES = (0.6, 1.05)
@@ -26,7 +27,15 @@ class Crops:
     """
 
     def __init__(
-        self, bank: Bank, rows: Sequence[int], weights: Sequence[float], *, size: int, frame: int, seed: int
+        self,
+        bank: Bank,
+        rows: Sequence[int],
+        weights: Sequence[float],
+        *,
+        size: int,
+        frame: int,
+        seed: int,
+        device: torch.device | None = None,
     ) -> None:
         self.pixels = bank.pixels(max(s for s in bank.sizes if s <= 2 * frame))
         self.rows = np.asarray(rows)
@@ -34,14 +43,15 @@ class Crops:
         self.size = size
         self.frame = frame
         self.seed = seed
+        self.device = device or torch.device("cpu")
 
     def __call__(self, step: int, count: int) -> Tensor:
-        """uint8 [count, 3, size, size]."""
+        """uint8 [count, 3, size, size], on the crops' device, where they are placed and mixed as well."""
         rng = np.random.Generator(np.random.Philox(key=[self.seed, step]))
         rows = np.sort(rng.choice(self.rows, size=count, p=self.shares))
-        drawings = torch.from_numpy(np.ascontiguousarray(self.pixels[rows])).permute(0, 3, 1, 2).float()
-        placed = self._place(drawings, rng)
-        ground = _grounds(count, self.size, rng)
+        drawings = onto(torch.from_numpy(np.ascontiguousarray(self.pixels[rows])), self.device)
+        placed = self._place(drawings.permute(0, 3, 1, 2).float(), rng)
+        ground = _grounds(count, self.size, rng, self.device)
         picture = placed[:, :3] + ground * (1 - placed[:, 3:] / 255)
         return picture.clamp_(0, 255).round_().to(torch.uint8)
 
@@ -59,16 +69,17 @@ class Crops:
         theta = torch.zeros(count, 2, 3)
         theta[:, 0, 0] = theta[:, 1, 1] = span / scale
         theta[:, :, 2] = (centre - shift) / scale[:, None]
-        grid = F.affine_grid(theta, [count, 4, self.size, self.size], align_corners=False)
+        grid = F.affine_grid(onto(theta, self.device), [count, 4, self.size, self.size], align_corners=False)
         return F.grid_sample(drawings, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _grounds(count: int, size: int, rng: np.random.Generator) -> Tensor:
+def _grounds(count: int, size: int, rng: np.random.Generator, device: torch.device) -> Tensor:
     """White, one colour, or a gradient between two, float [count,3,size,size] in 0..255."""
     first = torch.from_numpy(rng.uniform(0, 255, size=(count, 3, 1, 1))).float()
     second = torch.from_numpy(rng.uniform(0, 255, size=(count, 3, 1, 1))).float()
     kind = torch.from_numpy(rng.random(count)).view(-1, 1, 1, 1)
     first = torch.where(kind < WHITE_SHARE, torch.full_like(first, 255), first)
     second = torch.where(kind < 1 - GRADIENT_SHARE, first, second)
-    ramp = torch.linspace(0, 1, size).view(1, 1, size, 1)
+    first, second = onto(first, device), onto(second, device)
+    ramp = torch.linspace(0, 1, size, device=device).view(1, 1, size, 1)
     return first + (second - first) * ramp.expand(-1, -1, -1, size)

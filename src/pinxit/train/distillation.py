@@ -34,7 +34,7 @@ from pinxit.sampling.samplers.spec import SamplerOptions
 from pinxit.sampling.schedules import ScheduleOptions, sgm_uniform
 from pinxit.sampling.shortcuts import Shortcut
 from pinxit.train.lowrank import LowRank
-from pinxit.train.recipe import DistillationRecipe
+from pinxit.train.recipe import DistillationRecipe, Guidance
 
 ROLL_BATCH = 32
 PREDICTION = Target(kind="velocity", zero_terminal_snr=True, evidence="our own models predict velocity")
@@ -120,10 +120,9 @@ class Teacher:
         return [step.x for step in steps[ratio - 1 :: ratio]]
 
 
-def guided_model(unet: UNet, recipe: DistillationRecipe, nothing: Told, grid: Grid) -> Callable[[Told], Denoiser]:
-    """The model with the recipe's guidance against `nothing`, the empty prompt [1,...]."""
+def guided_model(unet: nn.Module, settings: Guidance, nothing: Told, grid: Grid) -> Callable[[Told], Denoiser]:
+    """The model, guided against `nothing`, the empty prompt [1,...]."""
     network = network_of(unet, next(unet.parameters()).device)
-    settings = recipe.guidance
     options = GuidanceOptions(scale=settings.scale, phi=settings.rescale, low=settings.low, high=settings.high)
 
     def bound(told: Told) -> Denoiser:

@@ -13,27 +13,40 @@ from pinxit.models.common.vae import AutoencoderKL
 from pinxit.models.pinxit.config import REFINER_SIZES
 from pinxit.models.pinxit.folder import folder_files
 from pinxit.models.pinxit.layout import FOLDER
+from pinxit.prompts.known import FILE
 from pinxit.train.card import concept_names, history, model_card
 from pinxit.train.data.bank import Bank
 from pinxit.train.data.concepts import first_keys
-from pinxit.train.data.sources import source_named
+from pinxit.train.data.known import as_text, known_words, taught
+from pinxit.train.data.names import Labels
+from pinxit.train.data.sources import STYLES, source_named
 from pinxit.train.diffusion import unet_config
 from pinxit.train.extras import base_unet, export_extras, extras_of
+from pinxit.train.latents import REFINER
 from pinxit.train.measure import autoencoder_psnr
 from pinxit.train.recipe import Selection, UNetShape
 from pinxit.train.start import SHAPES
-from pinxit.train.words import REFINER, load_text
+from pinxit.train.words import load_text
 from pinxit.train.workshop import chosen_keys, load_component, load_vae, read_shapes
 from pinxit.weights.save import save_model
 
 SHARD_BYTES = 15 * 2**20
 
 
-def export(workshop: Path, bank: Bank, destination: Path, *, overwrite: bool = False) -> tuple[Path, ...]:
+def export(
+    workshop: Path,
+    bank: Bank,
+    destination: Path,
+    *,
+    overwrite: bool = False,
+    wordnet: Path | None = None,
+    labels: Labels | None = None,
+) -> tuple[Path, ...]:
     """Write the workshop's model as a diffusers folder in float16, in shards of at most 15 MiB.
 
-    Beside the weights go the model card, the attribution of the bank it learned from, recipes with loss curves, and
-    the few-step adapter and preview decoder where the workshop has them.
+    Beside the weights go the model card, the attribution of the bank it learned from, recipes with loss curves, the
+    words that it was taught (with `wordnet` and `labels`, those that come near them too), and the few-step adapter and
+    preview decoder where the workshop has them.
     Raises Missing when a component was never trained, BadInput when `destination` exists and is not to be replaced.
     """
     vae = load_vae(workshop)
@@ -52,10 +65,13 @@ def export(workshop: Path, bank: Bank, destination: Path, *, overwrite: bool = F
         **{f"autoencoder, {split} drawings": f"{psnr:.1f} dB" for split, psnr in autoencoder_psnr(vae, bank).items()},
         **{f"samples seen, {name}": f"{run['samples']:,}" for name, run in runs.items()},
     }
-    concepts = concept_names(bank, selection, chosen_keys(selection) or first_keys(1000))
+    keys = chosen_keys(selection) or first_keys(1000)
+    concepts = concept_names(bank, selection, keys)
     styles = {drawing.style: drawing.source for drawing in bank.drawings}
     learned = [styles[style] for style in selection.styles or styles if style in styles]
     sources = [f"{source_named(name).package} {source_named(name).version}" for name in learned]
+    drawn = selection.styles or tuple(style.key for style in STYLES)
+    configs[FILE] = as_text(known_words(taught(bank, keys, drawn), drawn, wordnet, labels))
     configs["README.md"] = model_card(concepts, facts, sources, extras_of(workshop))
     files = save_model(
         {name: network.state_dict() for name, network in networks.items()},

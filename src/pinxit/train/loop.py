@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from pinxit.schema.errors import NumericError
@@ -41,11 +42,12 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """When to stop and how often to write, in seconds."""
+    """When to stop and how often to write a state, in seconds; how often to log and to paint samples, in steps."""
 
     seconds: float | None = None
     checkpoint_seconds: float = 240.0
     log_every: int = 20
+    samples_every: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,8 @@ class Trainer:
         parameters = [p for p in self.task.networks.parameters() if p.grad is not None]
         self.workers.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, settings.clip)
-        values = {name: float(value.detach()) for name, value in terms.items()} | {"norm": float(norm)}
+        together = torch.stack([*(value.detach().float() for value in terms.values()), norm.float()])
+        values = dict(zip((*terms, "norm"), together.tolist(), strict=True))  # one wait for the device
         self._check(values)
         self.optimizer.step()
         self._update_average()
@@ -130,7 +133,7 @@ class Trainer:
             prefix, slots = "adam.", {}
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 if (value := state.tensors.get(f"{prefix}{key}.{name}")) is not None:
-                    slots[key] = value.clone()
+                    slots[key] = value.to(parameter.device, copy=True)
             if slots:
                 self.optimizer.state[parameter] = slots
 
@@ -140,10 +143,19 @@ class Trainer:
         return {name: value.clone() for name, value in self.average.items()}
 
 
-def train(trainer: Trainer, folder: Path, *, recipe: str, limits: Limits, report: Callable[[str], None]) -> Summary:
+def train(
+    trainer: Trainer,
+    folder: Path,
+    *,
+    recipe: str,
+    limits: Limits,
+    report: Callable[[str], None],
+    paint: Callable[[Mapping[str, Tensor]], Image.Image] | None = None,
+) -> Summary:
     """Run until the recipe's steps are done, the time is over or the user interrupts; the state is saved in each case.
 
-    `folder` receives the states and `log.jsonl`, one line per `limits.log_every` steps.
+    `folder` receives the states, `log.jsonl`, one line per `limits.log_every` steps, and every `limits.samples_every`
+    steps `samples/step_<N>.png`, what `paint` makes of the averaged weights.
     """
     if (state := load_state(folder, recipe=recipe)) is not None:
         trainer.restore(state)
@@ -159,6 +171,8 @@ def train(trainer: Trainer, folder: Path, *, recipe: str, limits: Limits, report
             log.add(trainer.advance())
             if workers.rank == 0 and trainer.step % limits.log_every == 0:
                 report(log.write(trainer.step))
+            if workers.rank == 0 and paint and limits.samples_every and trainer.step % limits.samples_every == 0:
+                _save_samples(paint(trainer.average), folder, trainer.step)
             if workers.rank == 0 and time.monotonic() - saved_at >= limits.checkpoint_seconds:
                 save_state(folder, trainer.state(recipe))
                 saved_at = time.monotonic()
@@ -172,6 +186,12 @@ def train(trainer: Trainer, folder: Path, *, recipe: str, limits: Limits, report
         rate=(trainer.step - first) * log.batch / max(seconds, 1e-9),
         finished=trainer.step >= trainer.optimisation.steps,
     )
+
+
+def _save_samples(sheet: Image.Image, folder: Path, step: int) -> None:
+    place = folder / "samples" / f"step_{step}.png"
+    place.parent.mkdir(exist_ok=True)
+    sheet.save(place)
 
 
 class _Log:

@@ -124,13 +124,23 @@ class UNetShape(Part):
     size_embedding: int = Field(default=32, ge=2, multiple_of=2)
 
 
-class _OnLatents(Part):
+class Bucket(Part):
+    """A size of pictures that whole steps are made of, in pixels; `share` is relative."""
+
+    width: int = Field(ge=32, le=4096, multiple_of=16)
+    height: int = Field(ge=32, le=4096, multiple_of=16)
+    share: float = Field(default=1.0, gt=0)
+
+
+class OnLatents(Part):
     """What every recipe says that trains a U-Net on latents of composed pictures."""
 
     shape: UNetShape = UNetShape()
     data: Selection = Selection()
     composing: Composing = Composing()
-    size: int = Field(default=256, ge=32, multiple_of=16, description="side of a picture in pixels")
+    size: int = Field(default=256, ge=32, multiple_of=16, description="side of the model's usual picture in pixels")
+    buckets: tuple[Bucket, ...] = Field(default=(), description="sizes to train at; none: squares of `size`")
+    crop: float = Field(default=0.0, ge=0, le=1, description="share of pictures that are cut out of a larger one")
     pool: int = Field(default=16384, ge=16, description="composed pictures held as latents at a time")
     refresh: int = Field(default=1500, ge=1, description="steps after which the pool is composed anew")
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -139,16 +149,22 @@ class _OnLatents(Part):
     terminal: float = Field(default=0.02, ge=0, le=1, description="share of samples drawn at the last timestep")
     freeze_text: int | None = Field(default=None, ge=0)
     text_rate: float = Field(default=0.3, ge=0, le=1, description="the text encoder's learning rate, relative")
+    estimate: float | None = Field(default=None, gt=0, description="samples a second that a GPU is expected to do")
     optimisation: Optimisation
 
+    @property
+    def sizes(self) -> tuple[Bucket, ...]:
+        """The buckets, or the one there is without any."""
+        return self.buckets or (Bucket(width=self.size, height=self.size),)
 
-class DiffusionRecipe(_OnLatents):
+
+class DiffusionRecipe(OnLatents):
     """Train the U-Net (and the text encoder, until `freeze_text`) on latents of composed pictures."""
 
     kind: Literal["diffusion"]
 
 
-class RefinerRecipe(_OnLatents):
+class RefinerRecipe(OnLatents):
     """Train a second U-Net for the last steps alone, at timesteps under `below`; it begins as the workshop's first."""
 
     kind: Literal["refiner"]

@@ -70,7 +70,7 @@ def run_distillation(job: Job, recipe: DistillationRecipe, bank: Bank, report: R
     if recipe.halving and student is not None:
         teacher = Teacher(student, grid, multistep=False)
     else:
-        teacher = Teacher(guided_model(changed(unet, None), recipe, told([""]), grid), grid, multistep=True)
+        teacher = Teacher(guided_model(changed(unet, None), recipe.guidance, told([""]), grid), grid, multistep=True)
     latent = side // 2 ** (len(vae.config.channel_mult) - 1)
     pool = RollPool(
         recipe,
@@ -98,7 +98,7 @@ def run_preview(job: Job, recipe: PreviewRecipe, bank: Bank, report: Report) -> 
     decoder = preview_decoder(recipe.shape, z_channels=vae.config.z_channels).to(job.device)
     begin_with(job.workshop, PREVIEW, decoder, recipe.shape)
     rows, weights = chosen_rows(bank, recipe.data)
-    crops = Crops(bank, rows, weights, size=recipe.size, frame=recipe.size, seed=job.seed)
+    crops = Crops(bank, rows, weights, size=recipe.size, frame=recipe.size, seed=job.seed, device=job.device)
     pool = PreviewPool(recipe, vae, crops, seed=job.seed, report=report)
     summary = train_averaged(job, PreviewTask(recipe, decoder, pool, seed=job.seed), report)
     if job.workers.rank == 0:

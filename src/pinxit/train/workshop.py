@@ -17,13 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from PIL import Image
 from pydantic import BaseModel
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from pinxit.models.common.vae import AutoencoderKL
 from pinxit.schema.errors import BadInput, Missing
 from pinxit.train.autoencoder import AutoencoderTask, fold_statistics, latent_statistics, vae_config
+from pinxit.train.computing import Computing, tune
 from pinxit.train.crops import Crops
 from pinxit.train.data.bank import Bank
 from pinxit.train.data.concepts import first_keys, keys_named
@@ -56,6 +58,7 @@ class Job:
     workshop: Path
     limits: Limits
     device: torch.device = CPU
+    computing: Computing = field(default_factory=Computing)
     workers: Workers = field(default_factory=Workers.alone)
 
     @property
@@ -98,6 +101,7 @@ def _scaled(bank: Bank, rows: Sequence[int], share: float) -> list[float]:
 def run(job: Job, report: Report) -> Summary:
     """Train as `job` says and write the averaged weights into the workshop."""
     bank = Bank.open(job.bank)
+    tune(job.device)
     if isinstance(job.recipe, VaeRecipe):
         return _run_vae(job, job.recipe, bank, report)
     if isinstance(job.recipe, JudgeRecipe):
@@ -112,10 +116,12 @@ def run(job: Job, report: Report) -> Summary:
         from pinxit.train.students import run_preview
 
         return run_preview(job, job.recipe, bank, report)
-    from pinxit.train.words import run_diffusion, run_text
-
     if isinstance(job.recipe, TextRecipe):
+        from pinxit.train.words import run_text
+
         return run_text(job, job.recipe, bank, report)
+    from pinxit.train.latents import run_diffusion
+
     return run_diffusion(job, job.recipe, bank, report)
 
 
@@ -128,7 +134,7 @@ def _run_vae(job: Job, recipe: VaeRecipe, bank: Bank, report: Report) -> Summary
         begin_with(job.workshop, "vae", vae, recipe.shape)
     rows, weights = chosen_rows(bank, recipe.data)
     frame = 128 if recipe.stage == "inner" else 256
-    crops = Crops(bank, rows, weights, size=recipe.size, frame=frame, seed=job.seed)
+    crops = Crops(bank, rows, weights, size=recipe.size, frame=frame, seed=job.seed, device=job.device)
     task = AutoencoderTask(recipe, vae, crops)
     task.networks.to(job.device)
     summary = train_averaged(job, task, report)
@@ -139,15 +145,30 @@ def _run_vae(job: Job, recipe: VaeRecipe, bank: Bank, report: Report) -> Summary
     return summary
 
 
-def train_averaged(job: Job, task: Task, report: Report) -> Summary:
-    """Train, then leave the averaged weights in the task's networks."""
+def train_averaged(
+    job: Job, task: Task, report: Report, paint: Callable[[Mapping[str, Tensor]], Image.Image] | None = None
+) -> Summary:
+    """Train, then leave the averaged weights in the task's networks. `paint` makes samples of them meanwhile.
+
+    Raises BadInput when samples are asked for and `paint` is not given.
+    """
+    if job.limits.samples_every and paint is None:
+        raise BadInput(
+            f"A recipe of the kind {job.recipe.kind} paints no samples.",
+            hint="Leave --samples out; recipes of the kinds diffusion and refiner paint them.",
+        )
     trainer = Trainer(task, job.recipe.optimisation, workers=job.workers)
     if job.workers.rank == 0:
         folder = job.workshop / "runs" / job.name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "recipe.json").write_text(job.recipe.model_dump_json(indent=1), "utf-8")
     summary = train(
-        trainer, job.workshop / "runs" / job.name, recipe=identity(job.recipe), limits=job.limits, report=report
+        trainer,
+        job.workshop / "runs" / job.name,
+        recipe=identity(job.recipe),
+        limits=job.limits,
+        report=report,
+        paint=paint,
     )
     average = trainer.averaged()
     with torch.no_grad():

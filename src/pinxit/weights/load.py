@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+import math
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,9 +18,32 @@ from pinxit.weights.convert import to_ours
 from pinxit.weights.dtypes import TORCH_DTYPES
 from pinxit.weights.header import Header, TensorInfo, unchanged
 from pinxit.weights.identify import Match, PartMatch
+from pinxit.weights.layout import Op
 
 NARROW = (torch.float16, torch.bfloat16)
+_FLOATS = ("F32", "F16", "BF16")
 _SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One tensor that lies in a file in the shape that a network has it, and can be read when it is wanted."""
+
+    header: Header
+    name: str
+
+    @property
+    def nbytes(self) -> int:
+        info = self.header.tensors[self.name]
+        return info.end - info.start
+
+    def read(self, room: Tensor | None = None) -> Tensor:
+        """The tensor as the file has it, within `room`, at least `nbytes` bytes, or in memory of its own. Raises
+        BadModelFile for a file that changed or cannot be read.
+        """
+        with _opened(self.header, (self.header.tensors[self.name].path,)) as files:
+            info = self.header.tensors[self.name]
+            return _read(files[info.path], info, room)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +72,15 @@ def load_into(
     keep_narrow: tuple[str, ...] = (),
     patch: Callable[[str, Tensor], Tensor] | None = None,
     take: Callable[[str, Tensor], bool] | None = None,
+    later: Callable[[str, Source], bool] | None = None,
 ) -> LoadReport:
     """Give `network` the weights of the part `component`.
 
     Tensors are read one by one, and converted where `dtype` says so; 8-bit floats become float16 where it does not.
     With `channels_last` those of four axes are put into that order; those whose names end with one of `keep_narrow`
     stay in 16 bits where the file has them so. `patch` may change each of them, by our name, before it is rounded.
-    What `take` then answers True to is its own affair, and the network gets no value for it here.
+    What `take` then answers True to is its own affair, and the network gets no value for it here. What `later` answers
+    True to is not even read, and nothing of all this done with it; it is asked for floats that have the right shape.
     Each is done before the next is read, so that only one is in memory twice. Every shape is compared with the
     network's. Raises BadModelFile for a wrong shape, a type that is no float, a file that changed, and, when `strict`,
     for anything missing or unexpected; NumericError for NaN or infinity when `check_finite`.
@@ -65,7 +91,9 @@ def load_into(
     taken: set[str] = set()
     homeless: list[str] = []
     bad: list[str] = []
-    for name, source, tensor in _tensors(match.header, part):
+    if later is not None:
+        taken.update(name for name, source in _sources(match.header, part, wanted) if later(name, source))
+    for name, source, tensor in _tensors(match.header, part, without=taken):
         if name not in wanted:
             homeless.append(source)
             continue
@@ -107,24 +135,39 @@ def read_component(match: Match, component: str) -> Iterator[tuple[str, Tensor]]
 
 def read_tensors(header: Header, names: Iterable[str]) -> dict[str, Tensor]:
     """These tensors of one file, by its own names, in memory of their own. Raises BadModelFile."""
+    with _opened(header, header.sizes) as files:
+        return {name: _read(files[header.tensors[name].path], header.tensors[name]) for name in names}
+
+
+@contextmanager
+def _opened(header: Header, paths: Iterable[Path]) -> Generator[Mapping[Path, BinaryIO]]:
+    """Some files of a model that did not change. Raises BadModelFile, also for what goes wrong within."""
     if not unchanged(header):
         raise BadModelFile(f"{header.path.name} changed since it was looked at.", hint="Load it again.")
     try:
         with ExitStack() as stack:
-            files = {path: stack.enter_context(path.open("rb", buffering=0)) for path in header.sizes}
-            return {name: _read(files[header.tensors[name].path], header.tensors[name]) for name in names}
+            yield {path: stack.enter_context(path.open("rb", buffering=0)) for path in paths}
     except OSError as error:
         raise BadModelFile(f"{header.path.name} cannot be read: {error}.", hint="Download it again.") from error
 
 
-def _tensors(header: Header, part: PartMatch) -> Iterator[tuple[str, str, Tensor]]:
-    """(our name, the file's name, tensor) of every entry that is complete in the file."""
+def _sources(header: Header, part: PartMatch, wanted: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, Source]]:
+    """By our names, every tensor that is in the file as the network has it."""
+    for entry in part.entries:
+        info = header.tensors.get(entry.theirs[0])
+        plain = len(entry.ours) == len(entry.theirs) == 1 and entry.op not in (Op.SWAP, Op.TRANSPOSE)
+        if plain and info is not None and info.shape == wanted.get(entry.ours[0]) and info.dtype in _FLOATS:
+            yield entry.ours[0], Source(header, entry.theirs[0])
+
+
+def _tensors(header: Header, part: PartMatch, *, without: Collection[str] = ()) -> Iterator[tuple[str, str, Tensor]]:
+    """(our name, the file's name, tensor) of every entry that is complete in the file, but those `without`."""
     if not unchanged(header):
         raise BadModelFile(f"{header.path.name} changed since it was looked at.", hint="Load it again.")
     with ExitStack() as stack:
         files: dict[Path, BinaryIO] = {}
         for entry in part.entries:
-            if any(name not in header.tensors for name in entry.theirs):
+            if any(name not in header.tensors for name in entry.theirs) or entry.ours[0] in without:
                 continue
             infos = [header.tensors[name] for name in entry.theirs]
             try:
@@ -139,15 +182,19 @@ def _tensors(header: Header, part: PartMatch) -> Iterator[tuple[str, str, Tensor
                 yield name, entry.theirs[0], tensor
 
 
-def _read(file: BinaryIO, info: TensorInfo) -> Tensor:
-    """One tensor, in memory of its own. Mapping the file instead would count every page twice until the last tensor is
-    converted or packed, and give each kernel another alignment.
+def _read(file: BinaryIO, info: TensorInfo, room: Tensor | None = None) -> Tensor:
+    """One tensor, in memory of its own or within `room`. Mapping the file instead would count every page twice until
+    the last tensor is converted or packed, and give each kernel another alignment.
     """
     if info.dtype not in TORCH_DTYPES:
         raise BadModelFile(
             f"{info.name} holds {info.dtype} numbers, which are not supported.", hint="Convert the file."
         )
-    tensor = torch.empty(info.shape, dtype=TORCH_DTYPES[info.dtype])
+    dtype = TORCH_DTYPES[info.dtype]
+    if room is None:
+        tensor = torch.empty(info.shape, dtype=dtype)
+    else:
+        tensor = room[: math.prod(info.shape) * dtype.itemsize].view(dtype).view(info.shape)
     if tensor.nbytes != info.end - info.start:
         raise BadModelFile(f"{info.name} has {info.end - info.start} bytes; its shape needs {tensor.nbytes}.")
     raw: Any = tensor.view(-1).view(torch.uint8).numpy() if tensor.numel() else b""

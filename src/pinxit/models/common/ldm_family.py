@@ -176,7 +176,8 @@ def sized_network(config: UNetConfig, unet: nn.Module, *, size_width: int) -> Ne
         if conditioning.pooled is None:
             raise ValueError("this U-Net needs the pooled text")
         sizes = sinusoidal(torch.tensor([conditioning.time_ids]).to(x.device), size_width).flatten(1)
-        y = torch.cat([conditioning.pooled.to(x.device), sizes], dim=1).expand(x.shape[0], -1)
+        parts = (conditioning.pooled.to(x.device), sizes)
+        y = torch.cat([part.expand(x.shape[0], -1) for part in parts], dim=1)
         told = told_guidance(x, conditioning, config)
         return unet(
             beside(x, conditioning, config.in_channels), *_common(x, t, conditioning), y, **told, shortcut=shortcut

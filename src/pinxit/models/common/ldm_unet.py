@@ -152,7 +152,7 @@ class Walk:
     emb: Tensor
     context: Tensor
     ratios: Mapping[tuple[int, int], float]
-    skips: list[Tensor] = field(default_factory=list[Tensor])
+    skips: list[Tensor] = field(default_factory=lambda: [])  # a call of list[Tensor] cannot be compiled
 
     def through(self, block: nn.Module, h: Tensor, size: Sequence[int] | None = None) -> Tensor:
         return run(block, h, self.emb, self.context, size=size, ratios=self.ratios)

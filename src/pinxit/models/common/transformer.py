@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from pinxit.models.common.merging import Match
 from pinxit.nn import GEGLU, Conv2d, GroupNorm, LayerNorm, Linear, attention
+from pinxit.nn.fusing import Fusible
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(Fusible):
     """Multi-head attention from `x` [B,L,C] to `context` [B,S,context]; to itself when there is none.
 
     Keys and values of the same context are computed once.
@@ -20,14 +21,26 @@ class CrossAttention(nn.Module):
     def __init__(self, width: int, *, heads: int, context: int | None = None) -> None:
         super().__init__()
         self.heads = heads
+        self.looks_elsewhere = context is not None
         self.to_q = Linear(width, width, bias=False)
         self.to_k = Linear(context or width, width, bias=False)
         self.to_v = Linear(context or width, width, bias=False)
         self.to_out = nn.Sequential(Linear(width, width), nn.Identity())
 
+    def readers(self) -> tuple[Linear, ...]:
+        """Keys and values; in self-attention queries, too. On the processor a context is read only once anyway."""
+        if not self.looks_elsewhere:
+            return self.to_q, self.to_k, self.to_v
+        return () if self.to_k.weight.device.type == "cpu" else (self.to_k, self.to_v)
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        k, v = (to(x) if context is None else to.once(context) for to in (self.to_k, self.to_v))
-        return self.to_out(attention(self.to_q(x), k, v, self.heads))
+        whole, given = self.fused_weight, x if context is None else context
+        together = None if whole is None else self.read(given.to(whole.dtype))
+        if together is None:
+            k, v = (to(x) if context is None else to.once(context) for to in (self.to_k, self.to_v))
+            return self.to_out(attention(self.to_q(x), k, v, self.heads))
+        q, k, v = together if context is None else (self.to_q(x), *together)
+        return self.to_out(attention(q, k, v, self.heads))
 
 
 class FeedForward(nn.Module):

@@ -23,6 +23,8 @@ _LAND: tuple[Place, ...] = ("meadow", "beach", "snow", "desert", "mountains")
 _COAST: tuple[Place, ...] = ("beach",)
 _SWIMMING = frozenset({"transport-water", "animal-marine"})
 _SWIMMING_CONCEPTS = frozenset({"1F986", "1F9A2", "1F9AD", "1F422", "1F427", "1F6DF"})
+_LOWEST = 0.94
+"""Where feet may stand at most, as a share of the height."""
 _NOT_STANDING = frozenset({"sky-weather", "emotion", "flag", "country-flag", "subdivision-flag"})
 
 
@@ -38,52 +40,60 @@ class BackgroundShares:
 
 @dataclass(frozen=True, slots=True)
 class Backdrop:
-    """A background before anything stands on it: one colour, or a painted picture float32 [S, S, 3]."""
+    """A background before anything stands on it: one colour, or a painted picture float32 [H, W, 3]."""
 
     facts: BackgroundFacts
     plain: Rgb | None = None
     painted: NDArray[np.float32] | None = field(default=None, repr=False)
     ground: tuple[float, float] | None = None
 
-    def picture(self, size: int) -> NDArray[np.uint8] | NDArray[np.float32]:
-        """A canvas [S, S, 3] to paint on: uint8 for a plain colour, float32 otherwise."""
+    def picture(self, width: int, height: int) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """A canvas [H, W, 3] to paint on: uint8 for a plain colour, float32 otherwise."""
         if self.painted is not None:
             return self.painted.copy()
-        canvas = np.empty((size, size, 3), np.uint8)
+        canvas = np.empty((height, width, 3), np.uint8)
         canvas[...] = self.plain or WHITE.rgb
         return canvas
 
-    def colour_at(self, place: Place2D) -> Rgb:
-        """The mean colour behind a square, from a coarse grid of pixels."""
+    def colour_at(self, place: Place2D, side: int) -> Rgb:
+        """The mean colour behind a square, whose side is a share of `side` pixels, from a coarse grid."""
         if self.painted is None:
             return self.plain or WHITE.rgb
-        size = self.painted.shape[0]
+        half = place.side / 2 * side
         low, high = (
-            (max(0, int((middle - place.side / 2) * size)), max(1, int((middle + place.side / 2) * size)))
-            for middle in (place.y, place.x)
+            (max(0, int(middle * size - half)), max(1, int(middle * size + half)))
+            for middle, size in zip((place.y, place.x), self.painted.shape, strict=False)
         )
         red, green, blue = self.painted[low[0] : low[1] : 4, high[0] : high[1] : 4].mean((0, 1)).tolist()
         return int(red), int(green), int(blue)
 
-    def stood(self, places: tuple[Place2D, ...], rng: np.random.Generator) -> tuple[Place2D, ...]:
-        """The places with the objects' feet on the ground, if there is one."""
-        if self.ground is None:
+    def stood(self, places: tuple[Place2D, ...], side: int, rng: np.random.Generator) -> tuple[Place2D, ...]:
+        """The places with the objects' feet on the ground, if there is one; sides are shares of `side` pixels."""
+        if self.ground is None or self.painted is None:
             return places
         low, high = self.ground
         shrink = 0.92 if len(places) == 1 else 1.0
+        flat = side / len(self.painted)
         feet = [float(rng.uniform(low, high)) for _ in places]
         return tuple(
-            replace(place, y=max(foot - place.side * shrink * 0.46, place.side * shrink / 2), side=place.side * shrink)
+            replace(place, y=max(foot - flat * small * 0.46, flat * small / 2), side=small)
             for place, foot in zip(places, feet, strict=True)
+            for small in [place.side * shrink]
         )
 
 
 def choose_backdrop(
-    shares: BackgroundShares, drawings: tuple[Drawing, ...], size: int, rng: np.random.Generator, *, standing: bool
+    shares: BackgroundShares,
+    drawings: tuple[Drawing, ...],
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    standing: bool,
 ) -> Backdrop:
-    """Draw a background that suits these drawings; icons and those that fill their square get no scene.
+    """Draw a background of this width and height that suits these drawings.
 
-    Without `standing` the objects hang above each other: of the landscapes only sky and space will do.
+    Icons and those that fill their square get no scene. Without `standing` the objects hang above each other: of the
+    landscapes only sky and space will do.
     """
     kinds: tuple[BackgroundKind, ...] = ("white", "colour", "gradient", "scene")
     plain = any(drawing.square or drawing.group == "icons" for drawing in drawings)
@@ -101,19 +111,28 @@ def choose_backdrop(
         case "gradient":
             first, second = rng.choice(len(COLOURS) + 1, 2, replace=False)
             one, other = (*COLOURS, WHITE)[first], (*COLOURS, WHITE)[second]
-            painted = gradient(size, jittered(one, rng), jittered(other, rng), float(rng.integers(8)) * np.pi / 4)
+            (width, height), ends = size, (jittered(one, rng), jittered(other, rng))
+            painted = gradient(width, *ends, float(rng.integers(8)) * np.pi / 4, height=height)
             return Backdrop(BackgroundFacts(kind="gradient", colours=(one.key, other.key)), painted=painted)
         case "scene":
             return _scene(places, size, rng)
 
 
-def _scene(places: tuple[Place, ...], size: int, rng: np.random.Generator) -> Backdrop:
+def _scene(places: tuple[Place, ...], size: tuple[int, int], rng: np.random.Generator) -> Backdrop:
     place = places[int(rng.integers(len(places)))]
     times: tuple[Time, ...] = ("day", "sunset", "night")
     time: Time = "night" if place == "space" else times[int(rng.choice(3, p=(0.55, 0.25, 0.2)))]
-    painted: Painted = paint(size, place, time, rng)
+    painted = _cut(paint(max(size), place, time, rng), *size)
     facts = BackgroundFacts(kind="scene", place=place, time=time)
     return Backdrop(facts, painted=painted.picture, ground=painted.ground)
+
+
+def _cut(painted: Painted, width: int, height: int) -> Painted:
+    """The middle of a square landscape across, and of its height mostly the lower part, where the ground is."""
+    side = len(painted.picture)
+    top, left = (side - height) * 3 // 4, (side - width) // 2
+    ground = painted.ground and tuple(min((edge * side - top) / height, _LOWEST) for edge in painted.ground)
+    return Painted(painted.picture[top : top + height, left : left + width], ground)  # pyright: ignore[reportArgumentType] - a pair gives a pair
 
 
 def suitable_places(drawings: tuple[Drawing, ...], *, standing: bool = True) -> tuple[Place, ...]:

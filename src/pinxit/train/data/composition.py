@@ -58,7 +58,7 @@ class CompositionSettings:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Composed pictures, uint8 [B, 3, S, S] in sRGB, and what each shows."""
+    """Composed pictures, uint8 [B, 3, H, W] in sRGB, and what each shows."""
 
     images: NDArray[np.uint8]
     facts: tuple[SceneFacts, ...]
@@ -74,7 +74,8 @@ class _Thing:
 
 
 class Composer:
-    """Composes pictures of `size` pixels from the drawings of some concepts and styles (None: all) in one split.
+    """Composes pictures of `size` pixels (width and height where they differ) from the drawings of some concepts and
+    styles (None: all) in one split.
 
     Raises BadInput when nothing in the bank fits.
     """
@@ -84,14 +85,15 @@ class Composer:
         bank: Bank,
         settings: CompositionSettings | None = None,
         *,
-        size: int = 128,
+        size: int | tuple[int, int] = 128,
         concepts: Sequence[str] | None = None,
         styles: Sequence[str] | None = None,
         split: Split = "train",
     ) -> None:
         self.bank = bank
         self.settings = settings or CompositionSettings()
-        self.size = size
+        self.width, self.height = (size, size) if isinstance(size, int) else size
+        self.side = min(self.width, self.height)
         self.rows = np.array(bank.rows(concepts=concepts, styles=styles, split=split), np.int64)
         if not len(self.rows):
             raise BadInput(
@@ -126,7 +128,7 @@ class Composer:
 
     def batch(self, count: int, rng: np.random.Generator) -> Batch:
         """Compose `count` pictures, one after another from `rng`."""
-        images = np.empty((count, 3, self.size, self.size), np.uint8)
+        images = np.empty((count, 3, self.height, self.width), np.uint8)
         facts: list[SceneFacts] = []
         for index in range(count):
             picture, shown = self.compose(rng)
@@ -135,7 +137,7 @@ class Composer:
         return Batch(images, tuple(facts))
 
     def compose(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], SceneFacts]:
-        """One picture, uint8 [S, S, 3], and its facts. A kind that this bank cannot show becomes a single object."""
+        """One picture, uint8 [H, W, 3], and its facts. A kind that this bank cannot show becomes a single object."""
         kind = _pick_kind(self.settings.kinds, rng)
         match kind:
             case "pair" | "size" if self._solid.kinds > 1:
@@ -204,7 +206,7 @@ class Composer:
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.uint8], SceneFacts]:
         backdrop, places = self._contrasting(things, places, relation, rng)
-        picture = backdrop.picture(self.size)
+        picture = backdrop.picture(self.width, self.height)
         shown: list[ObjectFacts] = []
         for index, (thing, place) in enumerate(zip(things, places, strict=True)):
             box = self._paste(picture, thing, place, on_ground=backdrop.ground is not None)
@@ -226,10 +228,12 @@ class Composer:
         drawings = tuple(thing.drawing for thing in things)
         standing = relation not in ("above", "below") and max(p.y for p in places) - min(p.y for p in places) < 0.3
         for _ in range(_TRIES):
-            backdrop = choose_backdrop(self.settings.backgrounds, drawings, self.size, rng, standing=standing)
-            stood = backdrop.stood(places, rng)
+            backdrop = choose_backdrop(
+                self.settings.backgrounds, drawings, (self.width, self.height), rng, standing=standing
+            )
+            stood = backdrop.stood(places, self.side, rng)
             least = min(
-                distance(thing.tint or thing.drawing.rim, backdrop.colour_at(place))
+                distance(thing.tint or thing.drawing.rim, backdrop.colour_at(place, self.side))
                 for thing, place in zip(things, stood, strict=True)
             )
             if best is None or least > best[0]:
@@ -244,14 +248,14 @@ class Composer:
         self, picture: NDArray[np.uint8] | NDArray[np.float32], thing: _Thing, place: Place2D, *, on_ground: bool
     ) -> tuple[float, float, float, float]:
         """Lay the drawing over `picture` in place and return the box of what is visible of it."""
-        side = max(4, round(place.side * self.size))
-        left = min(max(round((place.x - place.side / 2) * self.size), 0), self.size - side)
-        top = min(max(round((place.y - place.side / 2) * self.size), 0), self.size - side)
+        side = max(4, round(place.side * self.side))
+        left = min(max(round(place.x * self.width - place.side / 2 * self.side), 0), self.width - side)
+        top = min(max(round(place.y * self.height - place.side / 2 * self.side), 0), self.height - side)
         pixels = self._scaled(thing.row, side)
         box = _visible(pixels[..., 3])
         if on_ground and picture.dtype == np.float32:
-            middle = (left + (box[0] + box[2]) / 2) / self.size
-            shadow(picture, middle, (top + box[3] - 1) / self.size, (box[2] - box[0]) / self.size)  # pyright: ignore[reportArgumentType] float32 was just checked
+            middle = (left + (box[0] + box[2]) / 2) / self.height
+            shadow(picture, middle, (top + box[3] - 1) / self.height, (box[2] - box[0]) / self.height)  # pyright: ignore[reportArgumentType] float32 was just checked
         colour = pixels[..., :3]
         if thing.tint is not None:
             colour = (pixels[..., 3:] * np.asarray(thing.tint, np.uint16) + 127) // 255
@@ -263,10 +267,10 @@ class Composer:
             behind *= clear * np.float32(1 / 255)
             behind += colour
         return (
-            (left + box[0]) / self.size,
-            (top + box[1]) / self.size,
-            (left + box[2]) / self.size,
-            (top + box[3]) / self.size,
+            (left + box[0]) / self.width,
+            (top + box[1]) / self.height,
+            (left + box[2]) / self.width,
+            (top + box[3]) / self.height,
         )
 
     def _scaled(self, row: int, side: int) -> NDArray[np.uint8]:

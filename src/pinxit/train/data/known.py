@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from pinxit.schema.errors import BadInput
 from pinxit.train.data import chinese, english
+from pinxit.train.data.bank import Bank
 from pinxit.train.data.colours import BY_KEY
 from pinxit.train.data.concepts import named_concepts
 from pinxit.train.data.debian import data_member
@@ -54,6 +56,12 @@ _JOINTS = (
 _MEASURES = "一两三四五六七八九十个只头匹条颗块根份张把架件顶辆台部枚朵片棵串滴道座团副支本面艘列的在是和有上里与"
 
 
+def taught(bank: Bank, concepts: Sequence[str], styles: Sequence[str]) -> list[str]:
+    """Of these concepts those that training on `bank` shows in one of these styles."""
+    shown = {bank.drawings[row].concept for row in bank.rows(styles=styles, split="train")}
+    return [concept for concept in concepts if concept in shown]
+
+
 def known_words(concepts: Sequence[str], styles: Sequence[str], wordnet: Path | None, labels: Labels | None) -> Any:
     """The contents of `words.json` for a model of these concepts and styles.
 
@@ -77,6 +85,11 @@ def known_words(concepts: Sequence[str], styles: Sequence[str], wordnet: Path | 
         "words": sorted(told - own),
         "near": {word: at for word, at in sorted(near.items()) if word not in told and word not in own},
     }
+
+
+def as_text(told: Any) -> str:
+    """The text of the file."""
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
 
 
 def _spoken(styles: Sequence[str]) -> Iterator[str]:

@@ -38,17 +38,25 @@ class Painted:
     ground: tuple[float, float] | None
 
 
+def _places(count: int) -> Plane:
+    """The middles of `count` pixels, as shares of their row."""
+    return ((np.arange(count) + 0.5) / count).astype(np.float32)
+
+
 @lru_cache(maxsize=4)
 def _axes(size: int) -> tuple[Plane, Plane]:
-    steps = ((np.arange(size) + 0.5) / size).astype(np.float32)
+    steps = _places(size)
     return np.ascontiguousarray(np.broadcast_to(steps, (size, size))), np.ascontiguousarray(
         np.broadcast_to(steps[:, None], (size, size))
     )
 
 
-def gradient(size: int, first: Rgb, second: Rgb, angle: float) -> Picture:
-    """A straight blend from `first` to `second` in the direction of `angle` (radians; 0 is left to right)."""
-    x, y = _axes(size)
+def gradient(size: int, first: Rgb, second: Rgb, angle: float, *, height: int | None = None) -> Picture:
+    """A straight blend from `first` to `second` in the direction of `angle` (radians; 0 is left to right).
+
+    It is `size` pixels wide and high, or of another `height`: [H, W, 3].
+    """
+    x, y = _places(size), _places(height or size)[:, None]
     along = (x - 0.5) * np.float32(np.cos(angle)) + (y - 0.5) * np.float32(np.sin(angle))
     reach = np.float32((abs(np.cos(angle)) + abs(np.sin(angle))) / 2)
     share = ((along / reach + 1) / 2)[..., None]
@@ -213,14 +221,17 @@ _GROUNDS: dict[Place, Callable[[Picture, float, Time, np.random.Generator], None
 
 
 def shadow(picture: Picture, x: float, y: float, width: float) -> None:
-    """Darken `picture` by a soft ellipse centred at (x, y), `width` wide: what touches the ground casts it."""
-    size = picture.shape[0]
+    """Darken `picture` by a soft ellipse centred at (x, y), `width` wide: what touches the ground casts it.
+
+    All three are shares of the picture's height.
+    """
+    size, columns = picture.shape[:2]
     half, flat = width / 2, width / 9
     top, bottom = max(0, int((y - 2 * flat) * size)), min(size, int((y + 2 * flat) * size) + 1)
-    left, right = max(0, int((x - 1.5 * half) * size)), min(size, int((x + 1.5 * half) * size) + 1)
+    left, right = max(0, int((x - 1.5 * half) * size)), min(columns, int((x + 1.5 * half) * size) + 1)
     if top >= bottom or left >= right:
         return
-    xs, ys = _axes(size)
-    away = ((xs[top:bottom, left:right] - np.float32(x)) / np.float32(half)) ** 2
-    away = away + ((ys[top:bottom, left:right] - np.float32(y)) / np.float32(flat)) ** 2
+    rows, across = (((np.arange(*span) + 0.5) / size).astype(np.float32) for span in ((top, bottom), (left, right)))
+    away = ((across - np.float32(x)) / np.float32(half)) ** 2
+    away = away + ((rows[:, None] - np.float32(y)) / np.float32(flat)) ** 2
     picture[top:bottom, left:right] *= (1 - np.float32(0.38) * np.exp(-away * 1.6))[..., None]
