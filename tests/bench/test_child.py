@@ -39,6 +39,7 @@ def fake_torch() -> Any:
         Event=Event,
         memory_allocated=lambda: 100 * MIB,
         max_memory_allocated=lambda: 350 * MIB,
+        memory_reserved=lambda: 400 * MIB,
         reset_peak_memory_stats=lambda: None,
         synchronize=lambda: None,
     )
@@ -67,7 +68,7 @@ def test_on_a_gpu_its_own_events_and_memory_count(stack: Fake, tmp_path: Path, m
         {"do": "memory"},
     )
     assert (ran["seconds"], ran["work_bytes"]) == (0.25, 250 * MIB)
-    assert memory["peak_bytes"] == 350 * MIB
+    assert (memory["peak_bytes"], memory["held_bytes"]) == (350 * MIB, 400 * MIB)
     assert np.load(output).shape == (2, 3)
 
 

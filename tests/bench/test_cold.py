@@ -42,6 +42,10 @@ def test_ours_is_the_program_itself() -> None:
     told = dict(zip(words[5::2], words[6::2], strict=False))
     assert told["--model"] == str(Path("weights") / "bfloat16")
     assert (told["--size"], told["--steps"], told["--precision"], told["--memory"]) == ("16x16", "1", "bfloat16", "low")
+    assert (told["--device"], told["--compile"]) == ("cpu", "off")
+    words = words_of(CASE, spec_of("pinxit-compiled", Path("weights"), "cuda"), Path("out.png"))
+    told = dict(zip(words[5::2], words[6::2], strict=False))
+    assert (told["--device"], told["--compile"], told["--precision"]) == ("cuda", "on", "float16")
 
 
 def test_an_import_is_a_process_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pinxit.bench.cases import Case, Kind, distance
 from pinxit.bench.stacks import PEERS, STACKS, ours_here, spec_of
 from pinxit.bench.stacks.compute import ddim
 from pinxit.bench.stacks.ours import Ours
+from pinxit.engine import compiled
 from pinxit.engine.machine import Machine
 from pinxit.models.common.configs import ClipTextConfig, VaeConfig
 from pinxit.sampling.tables import standard_levels
@@ -104,6 +105,42 @@ def test_sdxl_is_told_its_size(model: Path) -> None:
     stack = Ours(numbers="float32", weights=str(model / "sdxl"))
     stack.prepare(case)
     assert stack.run(case).shape == (2, 4, 8, 8)
+
+
+@pytest.mark.parametrize("kind", ["pair", "decode"])
+def test_compiled_ours_computes_the_same(
+    model: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
+    monkeypatch.setenv("PINXIT_CACHE", str(tmp_path))
+    case = Case(name=kind, kind=kind, height=8, width=8)
+    plain, other = (Ours(numbers="float32", weights=str(model / "float32"), compiled=on) for on in (False, True))
+    found = other.run(case)
+    compiled.forget()
+    assert distance(found, plain.run(case)) < 1e-5
+
+
+def test_a_compiler_that_fails_gives_no_time(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(graph: object, given: object) -> object:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(compiled, "BACKEND", broken)
+    monkeypatch.setenv("PINXIT_CACHE", str(tmp_path))
+    stack = Ours(numbers="float32", weights=str(model / "float32"), compiled=True)
+    with pytest.raises(RuntimeError, match="compiling failed, so networks compute as they are .no compiler."):
+        stack.run(Case(name="decode", kind="decode", height=8, width=8))
+    compiled.forget()
+
+
+def test_a_guided_step_on_a_gpu_is_one_batch(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Ours(numbers="float32", weights=str(model / "float32"))
+    case, batches = Case(name="pair", kind="pair", height=8, width=8), list[int]()
+    unet = stack.unet
+    monkeypatch.setattr(stack, "unet", lambda x, t, tokens: batches.append(len(x)) or unet(x, t, tokens))
+    apart = stack.run(case)
+    stack.paired = True
+    assert distance(stack.run(case), apart) < 1e-5
+    assert batches == [1, 1, 2]
 
 
 def test_the_same_weights_in_bfloat16_give_nearly_the_same(model: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from pinxit.bench.stacks import STACKS
-from pinxit.bench.tiers import FULL, GPU, QUICK, TIERS, chosen, known_cases, without
+from pinxit.bench.tiers import FULL, GPU, LARGE_GPU, QUICK, TIERS, Tier, chosen, known_cases, without
 
 OURS = "pinxit-bf16"
 
@@ -48,6 +50,10 @@ def test_what_is_measured_is_left_out_when_all_of_it_is() -> None:
     assert [turn.case.name for turn in without(QUICK, every).turns] == ["decode-16"]
 
 
-def test_everything_on_a_gpu_is_in_16_bits() -> None:
-    assert GPU.device == "cuda"
-    assert {STACKS[name].numbers for turn in GPU.turns for name in turn.stacks} == {"float16"}
+@pytest.mark.parametrize("tier", [GPU, LARGE_GPU], ids=["gpu", "gpu-sdxl"])
+def test_everything_on_a_gpu_is_in_16_bits_and_of_one_model(tier: Tier) -> None:
+    assert tier.device == "cuda"
+    assert {STACKS[name].numbers for turn in tier.turns for name in turn.stacks} == {"float16"}
+    assert len({turn.case.model for turn in tier.turns}) == 1
+    paired = next(turn for turn in tier.turns if turn.case.name == tier.headline)
+    assert {"pinxit-fp16", "pinxit-compiled", "diffusers-fp16", "compile-fp16"} == set(paired.stacks)

@@ -21,7 +21,7 @@ from pinxit.schema.errors import Interrupted, UnknownName
 from pinxit.schema.events import Event, Finished, FinishedImage, ImageReady, Planned, StageStarted, Stepped
 from pinxit.schema.parts import Size
 from pinxit.schema.picture import encode_image, pixels_sha256
-from pinxit.schema.record import ModelFacts, ModelFile, Record, sigmas_sha256
+from pinxit.schema.record import AdapterFacts, ModelFacts, ModelFile, Record, sigmas_sha256
 from pinxit.schema.request import GenerationRequest
 
 SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m")
@@ -125,6 +125,7 @@ class FakeStudio:
             engine="pinxit 0.1.0",
             request=request,
             model=ModelFacts(name=request.model or "", family="pinxit", prediction="velocity", files=files),
+            adapters=tuple(AdapterFacts(name=one.name, files=files) for one in request.adapters),
             sigmas_sha256=sigmas_sha256((1.0, 0.0)),
             noise="philox",
             dtype="float32",

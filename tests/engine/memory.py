@@ -1,6 +1,6 @@
 """Measures in a process of its own what models take of memory. Prints JSON; sizes in bytes.
 
-python -m tests.engine.memory load FILE DTYPE WARM      resident memory that loading all networks adds, and its peak
+python -m tests.engine.memory load FILE DTYPE WARM      resident memory that one picture's networks add, and its peak
 python -m tests.engine.memory switch FILE FILE COUNT    resident memory after each of COUNT switches
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from pinxit.engine.allocator import release
 from pinxit.engine.means import Means
 from pinxit.engine.plan import Resolved, plan, resolve
 from pinxit.engine.residency import Residency
@@ -46,17 +47,25 @@ def load(residency: Residency, model: Resolved) -> None:
         residency.network(model, component)
 
 
+def paint(residency: Residency, model: Resolved) -> None:
+    """Weights are read when they are first computed with."""
+    for _ in run(plan(model), residency):
+        pass
+
+
 def loading(path: Path, dtype: str, warm: Path) -> dict[str, object]:
     """What torch and its kernels take for themselves is no model's, so the small model `warm` is loaded before."""
     residency = Residency(means=Means.of(precision=dtype))
-    load(residency, resolved(warm))
+    paint(residency, resolved(warm))
     residency.clear()
     model = resolved(path)
     gc.collect()
     before = status("VmRSS")
     forget_peak()
-    load(residency, model)
-    return {"added": status("VmRSS") - before, "peak": status("VmHWM") - before}
+    paint(residency, model)
+    peak = status("VmHWM") - before
+    release()
+    return {"added": status("VmRSS") - before, "peak": peak}
 
 
 def switching(paths: list[Path], count: int) -> dict[str, object]:
@@ -65,8 +74,7 @@ def switching(paths: list[Path], count: int) -> dict[str, object]:
     seen: list[int] = []
     for index in range(count + 2):
         if index % PAINTED < 2:
-            for _ in run(plan(models[index % 2]), residency):
-                pass
+            paint(residency, models[index % 2])
         else:
             load(residency, models[index % 2])
         seen.append(status("VmRSS"))

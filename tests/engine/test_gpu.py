@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -16,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from pinxit.engine import loading, stages
 from pinxit.engine.machine import GIB, Gpu, Machine
+from pinxit.engine.means import Means
 from pinxit.engine.residency import Residency
 from pinxit.weights import load
 from tests.easel import Easels
@@ -80,6 +83,28 @@ def test_a_refiner_takes_over_there_too(easels: Easels, imagined: Any) -> None:
     with imagined, OneDevice():
         _, last, _ = painted(easels("sdxl").resolve(**turn), Residency(HOST))
     assert str(last.device) == "meta"
+
+
+def test_both_prompts_are_one_call_there(easels: Easels, imagined: Any) -> None:
+    resolved, residency, batches = easels("sd1").resolve(), Residency(HOST), list[int]()
+    with imagined, OneDevice():
+        unet = residency.network(resolved, "unet")
+        unet.register_forward_pre_hook(lambda _, given: batches.append(len(given[0])))
+        painted(resolved, residency)
+    assert batches == [2, 2, 2]
+    assert residency.numerics == "meta-qkv"
+
+
+@pytest.mark.parametrize("model", ["sd1", "sdxl", "sd3"])
+def test_one_call_for_both_paints_the_same(easels: Easels, model: str) -> None:
+    easel = easels(model)
+    fields = {"guidance": 5.0, "negative": "a dog", "guidance_interval": {"lo": 0.0, "hi": 8.0}}
+    (apart,) = easel.paint(**fields)
+    residency = Residency(means=Means(precision="float32", device="cpu"))
+    residency.way = replace(residency.way, gpu=GPU)
+    (together,) = replace(easel, residency=residency).paint(**fields)
+    off = np.asarray(apart.image, dtype=int) - np.asarray(together.image, dtype=int)
+    assert abs(off).max() <= 1
 
 
 def test_noise_left_on_the_processor_is_noticed(easels: Easels, imagined: Any, monkeypatch: pytest.MonkeyPatch) -> None:

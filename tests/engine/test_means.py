@@ -9,7 +9,7 @@ import pytest
 
 from pinxit.engine import machine
 from pinxit.engine.machine import GIB, Gpu, Machine
-from pinxit.engine.means import Means, way_of
+from pinxit.engine.means import Means, way_of, workers_of
 from pinxit.schema.errors import BadInput, Missing, UnknownName
 
 GPU = Gpu(name="Imagined", device="cuda:0", memory=24 * GIB, free=20 * GIB, bfloat16=True)
@@ -54,6 +54,33 @@ def test_a_device_that_is_not_here_is_told() -> None:
     with pytest.raises(Missing) as raised:
         way_of(TWO, Means(device="cuda:2"))
     assert str(raised.value) == "There is no device cuda:2 here. Devices here: cpu, cuda:0, cuda:1."
+
+
+@pytest.mark.parametrize(
+    ("where", "means", "devices"),
+    [
+        (PLAIN, Means(), ["cpu"]),
+        (TWO, Means(device="cpu"), ["cpu"]),
+        (TWO, Means(), ["cuda:0", "cuda:1"]),
+        (TWO, Means(device="cuda"), ["cuda:0", "cuda:1"]),
+        (TWO, Means(device="cuda:1"), ["cuda:1"]),
+        (replace(FAST, gpus=(replace(GPU, device="mps"),)), Means(), ["mps"]),
+    ],
+)
+def test_each_gpu_can_have_a_worker(where: Machine, means: Means, devices: list[str]) -> None:
+    found = workers_of(where, means)
+    assert [one.device for one in found] == devices
+    assert [way_of(where, one).device for one in found] == devices
+    assert {replace(one, device="auto") for one in found} == {replace(means, device="auto")}
+
+
+def test_a_gpu_that_cannot_compute_so_gets_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pinxit.engine.means.find_spec", lambda name: object())
+    new = [replace(GPU, device=f"cuda:{number}", capability=(9, 0)) for number in (2, 3)]
+    mixed = replace(TWO, gpus=(GPU, OLD, *new))
+    assert [one.device for one in workers_of(mixed, Means(precision="float8"))] == ["cuda:2", "cuda:3"]
+    with pytest.raises(Missing, match="does not compute in float8"):
+        workers_of(TWO, Means(precision="float8"))
 
 
 def test_eight_bits_are_ours_on_a_processor_and_torchaos_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,8 +85,8 @@ def test_loading_adds_little_more_than_the_files_size(
     size = path.stat().st_size * factor
     assert size > 60 * 2**20
     found = measured("load", path, computed, warm)
-    assert found["added"] < 1.15 * size, "blocks begin on pages of their own"
-    assert found["peak"] < 1.6 * size, "one tensor at a time is there twice, and a little of the file is mapped"
+    assert 0.8 * size < found["added"] < size + 45 * 2**20, "folded weights, and what computing leaves behind"
+    assert found["peak"] < size + 60 * 2**20, "one tensor at a time is there twice"
 
 
 def test_fifty_switches_end_where_they_began(tmp_path: Path) -> None:

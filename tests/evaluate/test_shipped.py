@@ -95,7 +95,7 @@ def test_adapters_are_judged_as_they_are_painted_with() -> None:
     assert painted == [used, used, [], []]
     out = call(*words).out
     assert "  --steps 4 --sampler euler --schedule karras --adapter lora:few-step@1.0 --adapter lora:dreamy@0.5" in out
-    assert call("evaluate", "--adapter", "@@").code == 3
+    assert call("evaluate", "--pictures", "1", "--adapter", "few-step@99999").code == 3
 
 
 def test_the_commands(tmp_path: Path, references: References) -> None:

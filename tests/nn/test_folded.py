@@ -82,4 +82,4 @@ def test_gradients_flow_and_other_layers_are_left_alone() -> None:
         accelerate(other, pack=True)
         assert other.folded is None
     assert folds(layer)
-    assert folded(layer).weight.shape == (16, 4, 2, 2)
+    assert folded(layer, layer.weight).weight.shape == (16, 4, 2, 2)

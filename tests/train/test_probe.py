@@ -25,6 +25,12 @@ def workshop(drawings: Bank, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As few steps as can be, on a machine without a compiler."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no compiler\nat all")
+
+    monkeypatch.setattr(torch, "compile", broken)
     for name, value in (("POOL", 16), ("WARM_UP", 1), ("TIMED", 1), ("SECONDS", 0.0)):
         monkeypatch.setattr(probe, name, value)
 
@@ -34,13 +40,7 @@ def _job(drawings: Bank, workshop: Path, name: str = "unet") -> Job:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_probe_times_every_way_and_keeps_nothing(
-    drawings: Bank, workshop: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("no compiler\nat all")
-
-    monkeypatch.setattr(torch, "compile", broken)
+def test_a_probe_times_every_way_and_keeps_nothing(drawings: Bank, workshop: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in workshop.rglob("*")}
     seen: list[probe.Timed] = []
     rows = probe.probe(_job(drawings, workshop), lambda _: None, seen.append)
@@ -114,10 +114,10 @@ def test_the_next_batch_is_made_ready_for_its_own_step_only(drawings: Bank, work
     recipe = RECIPES["unet"]
     assert isinstance(recipe, DiffusionRecipe)
     task = diffusion_task(_job(drawings, workshop), recipe, drawings, lambda _: None)
-    plain = float(task.loss(1)["loss"])
+    plain = task.loss(1)["loss"].item()
     for ahead in (1, 7):
         task._next = task._batch(ahead)  # pyright: ignore[reportPrivateUsage] - what a GPU run does by itself
-        assert float(task.loss(1)["loss"]) == plain
+        assert task.loss(1)["loss"].item() == plain
 
 
 def test_errors_by_noise_level_are_means_of_their_samples() -> None:

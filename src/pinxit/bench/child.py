@@ -77,7 +77,7 @@ def _obey(stack: Stack, meter: Meter, command: Mapping[str, Any], device: str) -
             run = _run if device == "cpu" else _run_on_gpu
             return run(stack, meter, Case(**command["case"]), Path(command["output"]), watched=command["watched"])
         case "memory":
-            return {"peak_bytes": meter.peak, "held_bytes": held_bytes()}
+            return {"peak_bytes": meter.peak, "held_bytes": held_bytes() if device == "cpu" else _held_on_gpu()}
         case "ceiling":
             return {"gflops": ceiling(int(command["size"]), device)}
         case other:
@@ -121,12 +121,22 @@ def _run_on_gpu(stack: Stack, meter: Meter, case: Case, output: Path, *, watched
     return {"seconds": begin.elapsed_time(end) / 1000, "cpu": time.process_time() - cpu, "work_bytes": top - held}
 
 
+def _held_on_gpu() -> int:
+    """What the process keeps of the GPU's memory, free parts and recordings included; its driver takes some more."""
+    import torch
+
+    return torch.cuda.memory_reserved()
+
+
 def ceiling(size: int, device: str = "cpu", tries: int = 6) -> dict[str, float]:
-    """The fastest matrix product of `size` cubed that torch makes here, in GFLOP/s by number format."""
+    """The fastest matrix product of `size` cubed that torch makes here, in GFLOP/s by number format. On a GPU the sides
+    are four times as long, or starting the work would count.
+    """
     import torch
 
     found: dict[str, float] = {}
-    for dtype in (torch.float32, torch.bfloat16):
+    size, halves = (size, (torch.bfloat16,)) if device == "cpu" else (4 * size, (torch.bfloat16, torch.float16))
+    for dtype in (torch.float32, *halves):
         a = torch.randn(size, size).to(device=device, dtype=dtype)
         best = float("inf")
         for _ in range(tries):

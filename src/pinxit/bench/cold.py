@@ -80,6 +80,8 @@ def words_of(case: Case, spec: StackSpec, output: Path) -> list[str]:
     memory = "low" if spec.options.get("low") else "auto"
     words = [*CLI, "paint", PROMPT, "--model", str(spec.options["weights"]), "--size", size, "--steps", str(case.steps)]
     words += ["--seed", "1", "--sampler", "ddim", "--guidance", str(GUIDANCE), "--output", str(output)]
+    words += ["--device", str(spec.options.get("device", "cpu"))]
+    words += ["--compile", "on" if spec.options.get("compiled") else "off"]
     return [*words, "--precision", spec.numbers, "--memory", memory, "--json"]
 
 

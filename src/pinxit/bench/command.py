@@ -88,8 +88,8 @@ def parse(argv: list[str], machine: Machine) -> Options:
     parser = argparse.ArgumentParser(
         prog="pinxit bench",
         description="Measure speed and memory, and compare with other programs that are installed. Tiers: quick takes "
-        "a minute or two, full most of an hour, sdxl some minutes, gpu needs one, builtin looks at the built-in model "
-        "alone.",
+        "a minute or two, full most of an hour, sdxl some minutes, gpu and gpu-sdxl need one, builtin looks at the "
+        "built-in model alone.",
         epilog=f"For every program to take part: pip install {' '.join(PEERS)}",
     )
     parser.add_argument("tier", nargs="?", default="quick", choices=list(TIERS))

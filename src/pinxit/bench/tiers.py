@@ -100,23 +100,30 @@ LARGE = Tier(
     ),
     headline="pair-128-sdxl",
 )
-_ON_GPU = ("pinxit-fp16", "diffusers-fp16", "compile-fp16")
+_ON_GPU = ("pinxit-fp16", "pinxit-compiled", "diffusers-fp16", "compile-fp16")
+
+
+def _on_gpu(*cases: tuple[Case, int]) -> tuple[Turn, ...]:
+    return tuple(Turn(case=case, stacks=_able(case, _ON_GPU), rounds=rounds) for case, rounds in cases)
+
+
 GPU = Tier(
     name="gpu",
-    turns=tuple(
-        Turn(case=case, stacks=_able(case, _ON_GPU), rounds=rounds)
-        for case, rounds in (
-            (network("pair", 64), 10),
-            (network("decode", 64), 10),
-            (picture("image", 512, 20), 5),
-            (network("pair", 128, "sdxl"), 5),
-            (network("decode", 128, "sdxl"), 5),
-        )
+    turns=_on_gpu(
+        (network("pair", 64), 10),
+        (network("decode", 64), 10),
+        (picture("image", 512, 20), 5),
     ),
     headline="pair-64",
     device="cuda",
 )
-TIERS = {tier.name: tier for tier in (QUICK, FULL, LARGE, GPU, Tier(name="builtin", turns=(), builtin=True))}
+LARGE_GPU = Tier(
+    name="gpu-sdxl",
+    turns=_on_gpu((network("pair", 128, "sdxl"), 5), (network("decode", 128, "sdxl"), 5)),
+    headline="pair-128-sdxl",
+    device="cuda",
+)
+TIERS = {tier.name: tier for tier in (QUICK, FULL, LARGE, GPU, LARGE_GPU, Tier(name="builtin", turns=(), builtin=True))}
 
 
 def chosen(

@@ -28,6 +28,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "data": ("resvg_py", "lxml"),
     "hub": ("huggingface_hub",),
     "parity": ("diffusers", "transformers"),
+    "torchao": ("torchao",),
 }
 """Modules by which an optional part of the installation is known."""
 PLUGIN_GROUP = "pinxit"

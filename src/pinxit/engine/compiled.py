@@ -57,9 +57,11 @@ class Kept:
         code, info = found
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=".making-", delete=False) as file:
-                file.write(hashlib.sha256(code).digest() + code)
-            os.replace(file.name, self._path)
+            with tempfile.TemporaryDirectory(prefix=".making-", dir=self._path.parent) as folder:
+                draft = Path(folder) / self._path.name
+                draft.write_bytes(hashlib.sha256(code).digest() + code)
+                draft.chmod(0o600)
+                os.replace(draft, self._path)
         except OSError as error:
             self._tell(f"what was compiled cannot be kept for the next time ({error.strerror})")
             return

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pinxit import __version__
+from pinxit.engine.machine import Gpu
 from pinxit.engine.means import Means, Way
 from pinxit.engine.memory import Rungs
 from pinxit.engine.places import cache_folder
@@ -43,9 +44,10 @@ class Compiling:
 
 def choose_compiling(resolved: Resolved, way: Way, means: Means, rungs: Rungs, *, seconds: float) -> Compiling:
     """What `means` come to for a run that is thought to take `seconds` in all."""
+    if means.compile == "off" or (means.compile == "auto" and way.gpu is None):
+        return Compiling(on=False)
     warm = all(kept_at(one, way).is_file() for one in resolved.models)
-    wanted = means.compile == "on" or (means.compile == "auto" and _pays(way, seconds, warm=warm))
-    if not wanted:
+    if means.compile == "auto" and not _pays(way.gpu, seconds, warm=warm):
         return Compiling(on=False)
     reason = _obstacle(resolved, way, rungs)
     if reason:
@@ -55,8 +57,8 @@ def choose_compiling(resolved: Resolved, way: Way, means: Means, rungs: Rungs, *
     return Compiling(on=True, notes=("networks are compiled at their first call, which can take minutes, once",))
 
 
-def _pays(way: Way, seconds: float, *, warm: bool) -> bool:
-    if way.gpu is None or way.gpu.capability < ABLE or find_spec("triton") is None:
+def _pays(gpu: Gpu | None, seconds: float, *, warm: bool) -> bool:
+    if gpu is None or gpu.capability < ABLE or find_spec("triton") is None:
         return False
     return warm or SAVED * seconds > SECONDS
 

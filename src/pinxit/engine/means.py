@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Literal, TypeVar, cast, get_args
 
@@ -111,6 +111,29 @@ def way_of(machine: Machine, means: Means) -> Way:
         return Way(device="cpu", dtype=usual, int8=True, gpu=None)
     dtype = usual if means.precision == "auto" else means.precision
     return Way(device="cpu" if gpu is None else gpu.device, dtype=dtype, int8=False, gpu=gpu)
+
+
+def workers_of(machine: Machine, means: Means) -> tuple[Means, ...]:
+    """The means of one worker each, for everything on `machine` that can compute as `means` say at the same time: every
+    accelerator of the kind that is asked for, or the one that is named, or else the processor.
+
+    A worker is a process with a `Residency` of its own means. Raises what `way_of` raises where there is none.
+    """
+    first = _gpu(machine, means.device)
+    if first is None or ":" in means.device:
+        return (replace(means, device=way_of(machine, means).device),)
+    kind = first.device.partition(":")[0]
+    every = [replace(means, device=gpu.device) for gpu in machine.gpus if gpu.device.partition(":")[0] == kind]
+    able = tuple(one for one in every if _can(machine, one))
+    return able or (replace(means, device=way_of(machine, every[0]).device),)
+
+
+def _can(machine: Machine, means: Means) -> bool:
+    try:
+        way_of(machine, means)
+    except Missing:
+        return False
+    return True
 
 
 def _check_quantized(kind: Quantized, gpu: Gpu) -> None:

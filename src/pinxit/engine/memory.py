@@ -25,9 +25,9 @@ RUNTIME_BYTES = 295 * MIB
 """The process without weights: Python, torch and the libraries that it maps."""
 DEVICE_BYTES = 500 * MIB
 """What a GPU's driver and libraries take of its own memory."""
-READ_RATE = 0.5e9
+READ_RATE = 1e9
 """Bytes of a file that a second brings into a network, carefully guessed."""
-LITTLE = 0.02
+LITTLE = 0.05
 """The share of a picture's time for which text encoders are let go and read again for the next prompt."""
 NARROW_TABLE = "token_embedding.weight"
 """How names of tables end that stay in 16 bits in networks that compute in float32, where the file has them so."""

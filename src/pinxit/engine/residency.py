@@ -65,7 +65,7 @@ class Residency:
     processor has it (`means` overrides), pictures in channels-last order. These two hold their weights packed, and the
     U-Net attends with our own kernel where it can be compiled; `plain` leaves all that out, as a GPU does.
     What is chosen depends on the machine and the means alone, never on how busy it is, because it rounds differently;
-    what `save` holds back changes no bit.
+    what `save` holds back changes no bit. Only whether networks are compiled is each run's own, and `numerics` says so.
     """
 
     def __init__(self, machine: Machine | None = None, *, means: Means | None = None, plain: bool = False) -> None:
@@ -251,7 +251,7 @@ class Residency:
         if self.way.int8 and component in int8_components(family):
             int8, share = Int8(network, dtype, load_quantise(folder, flags)), 0.0
         pack, fused = available(dtype), load_fused(folder, flags)
-        waiting = Waiting(network, dtype) if pack and int8 is None else None
+        waiting = Waiting(network, dtype) if pack else None
         take, later = None if int8 is None else int8.take, None if waiting is None else waiting.take
         fill(network, resolved, component, dtype, share=share, take=take, later=later)
         kernel = load_attention(folder, flags) if denoises and dtype == torch.bfloat16 else None
@@ -268,7 +268,7 @@ class Residency:
         if component != resolved.family.denoiser:
             return network
         fuse = not (self._plain or share or kind)
-        self._means = ("fused",) * fuse if kind is None else (kind,)
+        self._means = ("qkv",) * fuse if kind is None else (kind,)
         return accelerate(network, fuse=fuse) if kind is None else _quantised(network, kind)
 
 

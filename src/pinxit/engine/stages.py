@@ -232,20 +232,22 @@ def _guided_by_text(resolved: Resolved, encoded: Encoded, working: _Working, not
 
         return ordered
 
-    both = _both(encoded) if working.on_gpu and notebook.is_empty else None
-    if both is not None:
-        prompt, weight = encoded.prompt[0][1][0]
-        negative, prompted = paired(bound(both), bound(prompt))
-        return _guide(resolved, [(prompt, weight)], negative, lambda _: prompted)
+    alone = _only(encoded) if working.on_gpu and notebook.is_empty else None
+    both = None if alone is None else joined(alone[0], alone[1][0])
+    if alone is not None and both is not None:
+        negative, prompted = paired(bound(both), bound(alone[1][0]))
+        return _guide(resolved, [alone[1]], negative, lambda _: prompted)
     negative = _by_step([(last, bound(conditioning)) for last, conditioning in encoded.negative])
     return _by_step([(last, _guide(resolved, parts, negative, bound)) for last, parts in encoded.prompt])
 
 
-def _both(encoded: Encoded) -> Conditioning | None:
-    """The negative prompt and the prompt in one, where there is one of each from the first step to the last."""
-    if len(encoded.negative) > 1 or len(encoded.prompt) > 1 or len(encoded.prompt[0][1]) > 1:
-        return None
-    return joined(encoded.negative[0][1], encoded.prompt[0][1][0][0])
+def _only(encoded: Encoded) -> tuple[Conditioning, tuple[Conditioning, float]] | None:
+    """The negative prompt, and the prompt with its weight, where there is one of each from first to last."""
+    match encoded.negative, encoded.prompt:
+        case ((_, negative),), ((_, (part,)),):
+            return negative, part
+        case _:
+            return None
 
 
 def _handed_over(first: Denoiser, second: Denoiser, refiner: Refiner) -> Denoiser:

@@ -22,6 +22,9 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh")
 TASKS = ("single_object", "two_objects", "count", "position", "size", "colour", "background", "style")
 """In the order of reports. Every picture of one thing answers for its background and its style as well."""
 SHARES: dict[Kind, float] = {"single": 0.6, "pair": 0.16, "count": 0.12, "size": 0.12}
+COUNTS = (2, 4)
+"""The fewest and the most things of one kind that a prompt asks for."""
+
 TINTABLE = "silhouette"
 _ANYWHERE: Box = (0.0, 0.0, 1.0, 1.0)
 _RELATIONS: tuple[Relation, ...] = ("left", "right", "above", "below")
@@ -116,7 +119,7 @@ def _facts(kind: Kind, things: tuple[str, str], domain: Domain, rng: np.random.G
     elif kind == "size" and len(set(things)) == 2:
         objects = (_thing(first, size="big"), _thing(second, size="small"))
     elif kind == "count" and first.countable and not first.plural:
-        objects = (_thing(first),) * int(rng.integers(2, 5))
+        objects = (_thing(first),) * int(rng.integers(COUNTS[0], COUNTS[1] + 1))
     elif kind == "colour":
         tints = [tint.key for tint in COLOURS if tint.key != colour]
         objects = (_thing(first, colour=tints[int(rng.integers(len(tints)))]),)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save_file
 
-from pinxit.evaluate.asks import SHARES, Domain
+from pinxit.evaluate.asks import COUNTS, SHARES, Domain
 from pinxit.evaluate.independent import LABEL, Graph, inception_features
-from pinxit.evaluate.references import EXAM_COLUMNS, INDEPENDENT, JUDGE, SECOND, Source, marks
+from pinxit.evaluate.references import EXAM_COLUMNS, INDEPENDENT, JUDGE, SECOND, Marks, Source, marks
 from pinxit.evaluate.run import SHARP
 from pinxit.evaluate.statistics import kernel_distance
 from pinxit.schema.errors import Missing
@@ -89,9 +89,9 @@ def prepare(workshop: Path, bank: Bank, destination: Path, domain: Domain) -> Pa
     save_file(arrays, destination / "references.safetensors")
     pictures, facts = real_pictures(bank, domain, EXAM, seed=3)
     _save_sheet(pictures, destination / "exam.png")
-    ceilings = {"train": marks(judge, *real_pictures(bank, domain, MARKED, seed=2))}
+    ceilings = {"train": _marks(judge, real_pictures(bank, domain, MARKED, seed=2))}
     if (unseen := held_out_pictures(bank, judge, MARKED)) is not None:
-        ceilings["held_out"] = marks(judge, *unseen)
+        ceilings["held_out"] = _marks(judge, unseen)
     told: dict[str, Any] = {
         "domain": asdict(domain),
         "ceilings": ceilings,
@@ -101,6 +101,13 @@ def prepare(workshop: Path, bank: Bank, destination: Path, domain: Domain) -> Pa
     }
     (destination / "references.json").write_text(_compact(told), "utf-8")
     return destination
+
+
+def _marks(judge: Judge, composed: Composed) -> Marks:
+    """The marks on those of the pictures that a prompt could ask for."""
+    pictures, facts = composed
+    kept = [at for at, shown in enumerate(facts) if len(shown.objects) <= COUNTS[1]]
+    return marks(judge, pictures[kept], [facts[at] for at in kept])
 
 
 def held_out_pictures(bank: Bank, judge: Judge, count: int) -> Composed | None:

@@ -12,7 +12,7 @@ from pinxit.train.data.colours import Rgb, nearest_named
 from pinxit.train.data.facts import ObjectFacts, SceneFacts
 from pinxit.train.judge import Judge, Verdict
 
-SURE = 0.3
+SURE = 0.2
 """The least probability of a thing that counts as seen."""
 
 _BORDER = 0.05

@@ -8,6 +8,7 @@ at i, i, i+1. So each of the four kinds of output pixels is a convolution of the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
@@ -85,13 +86,13 @@ def folds(layer: nn.Conv2d) -> bool:
     return settings == ((3, 3), (1, 1), (1, 1), (1, 1)) and layer.groups == 1 and layer.padding_mode == "zeros"
 
 
-def folded(layer: nn.Conv2d) -> nn.Conv2d:
-    """A 2x2 convolution whose output, one row and column too large, holds the four kinds one after the other.
+def folded(layer: nn.Conv2d, weight: Tensor) -> nn.Conv2d:
+    """The layer with that `weight` as a 2x2 convolution whose output, one row and column too large, holds the four kinds one after the other.
 
     Weights are added in float32 and rounded once, a few at a time, so that memory holds little beside them; channels
     lie side by side, so that those of a tap are added at once.
     """
-    plain, count = layer.weight.detach().permute(0, 2, 3, 1), layer.out_channels
+    plain, count = weight.permute(0, 2, 3, 1), layer.out_channels
     weight = plain.new_empty((len(KINDS) * count, 2, 2, layer.in_channels))
     for first in range(0, count, AT_ONCE):
         rows = plain[first : first + AT_ONCE].to(torch.float32, memory_format=torch.contiguous_format)
@@ -107,7 +108,10 @@ def folded(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def _packed(layer: nn.Conv2d) -> tuple[nn.Conv2d, Slot]:
-    return folded(layer), PackedWeight(alone=True)
+    slot: object = getattr(layer, "packed", None)
+    held = slot.plain(layer) if isinstance(slot, PackedWeight) else nullcontext(layer.weight.detach())
+    with held as plain:
+        return folded(layer, plain), PackedWeight(alone=True)
 
 
 def _copied(rows: Tensor, into: Tensor) -> None:

@@ -44,7 +44,7 @@ class Fusible(nn.Module):
         if whole is None or torch.is_grad_enabled():
             return None
         widths = [layer.out_features for layer in self.readers()]
-        if not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and not whole.is_meta:
             parts = zip(self.readers(), whole.split(widths), strict=True)
             if not all(layer.weight.is_set_to(part) for layer, part in parts):
                 self.fused_weight = None

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pinxit.nn.kernels.quantise import LEAST, Quantise, quantise_plainly
-from pinxit.nn.packed import DTYPES, Shape
+from pinxit.nn.packed import DTYPES, Lend, Shape
 from pinxit.nn.pages import own_pages
 from pinxit.schema.errors import ModelError
 
@@ -49,16 +49,22 @@ class Int8Weight:
     """One layer's weight in 8 bits, in the place where others hold a `PackedWeight`.
 
     The plain weight is let go for good, and an empty one stands in its place: what was rounded away cannot be given
-    back. A new plain weight assigned to the layer is rounded in its turn at the next call. A convolution's is packed
-    for the input's size at first, and for another one when that comes twice in a row.
+    back. A new plain weight assigned to the layer is rounded in its turn at the next call; with `wait_for` the first one
+    is not even read before that. A convolution's is packed for the input's size at first, and for another one when that
+    comes twice in a row.
     """
 
-    __slots__ = ("_kept", "_last", "_quantise")
+    __slots__ = ("_kept", "_last", "_lend", "_quantise")
 
     def __init__(self, quantise: Quantise, weight: Whole | None = None) -> None:
         self._quantise = quantise
         self._kept = None if weight is None else _plain(weight)
         self._last: Shape | None = None
+        self._lend: Lend | None = None
+
+    def wait_for(self, lend: Lend) -> None:
+        """Have the layer's weight, in whose place an empty one stands, lent when it is needed."""
+        self._lend = lend
 
     def give_back(self, layer: Layer) -> None:
         """Raises ModelError: whoever asks for the plain weight must load the model anew."""
@@ -121,6 +127,9 @@ class Int8Weight:
         if plain.numel():
             kept = self._kept = _plain(to_whole(plain))
             layer.weight = nn.Parameter(plain.new_empty(0), requires_grad=False)
+        elif kept is None and self._lend is not None:
+            with self._lend() as lent:
+                kept = self._kept = _plain(to_whole(lent))
         if kept is None:
             raise _lost()
         return kept

@@ -121,8 +121,6 @@ def enlarge(x: Tensor, size: Sequence[int], conv: Conv2d) -> Tensor:
     """Enlarge `x` [B,C,H,W] to `size` by nearest neighbour, then convolve; doubling is folded into packed weights."""
     doubles = tuple(size) == (2 * x.shape[2], 2 * x.shape[3])
     if doubles and conv.folded is not None and conv.packed is not None and conv.packed.applies(x, conv):
-        if conv.weight.numel() == 0 and isinstance(conv.packed, PackedWeight):
-            unpack(conv)
         return conv.folded.doubled(x, conv)
     return conv(F.interpolate(x, size=list(size), mode="nearest"))
 

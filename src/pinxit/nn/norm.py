@@ -99,8 +99,9 @@ def _normed_stripes(image: Tensor, norm: GroupNorm, conv: Conv2d) -> Iterator[St
 
 def _striped(x: Tensor, conv: Conv2d) -> bool:
     """Whether nothing is to be differentiated, cast or moved, and the convolution looks one pixel around."""
-    plain = x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
-    return plain and not torch.compiler.is_compiling() and x.dtype == conv.weight.dtype and x.numel() > 0 and folds(conv)
+    here = x.device.type == "cpu" and not torch.compiler.is_compiling()
+    plain = here and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+    return plain and x.dtype == conv.weight.dtype and x.numel() > 0 and folds(conv)
 
 
 def _dense(x: Tensor) -> bool:

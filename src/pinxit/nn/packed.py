@@ -6,8 +6,8 @@ operation with the public one before its first use, and without them the layers 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -64,13 +64,22 @@ class PackedWeight:
 
     def give_back(self, layer: nn.Conv2d | nn.Linear) -> None:
         """See that the layer holds its plain weight, and pack again at the next call."""
-        kept, lend = self._kept, self._lend
-        if layer.weight.numel() == 0 and kept is not None:
-            layer.weight = nn.Parameter(kept.unpack(kept.weight), requires_grad=layer.weight.requires_grad)
-        elif layer.weight.numel() == 0 and lend is not None:
-            with lend() as plain:
+        if layer.weight.numel() == 0:
+            with self.plain(layer) as plain:
                 layer.weight = nn.Parameter(plain.clone(), requires_grad=layer.weight.requires_grad)
         self._kept, self._last, self._lend = None, (), None
+
+    @contextmanager
+    def plain(self, layer: nn.Conv2d | nn.Linear) -> Generator[Tensor]:
+        """The plain weight, wherever it is, for as long as the context lasts."""
+        kept, lend, weight = self._kept, self._lend, layer.weight.detach()
+        if weight.numel() or (kept is None and lend is None):
+            yield weight
+        elif kept is not None:
+            yield kept.unpack(kept.weight)
+        elif lend is not None:
+            with lend() as lent:
+                yield lent
 
     def __deepcopy__(self, memo: dict[int, object]) -> PackedWeight:
         return PackedWeight(alone=self._alone, winograd=self._winograd)
@@ -122,9 +131,7 @@ class PackedWeight:
         if kept is not None and (kept.source == source or plain.numel() == 0):
             if kept.unpack is unpack and (kept.shape == shape or last != shape):
                 return kept.weight
-            plain = plain if plain.numel() else kept.unpack(kept.weight)
-        lent = self._lend() if kept is None and self._lend is not None and plain.numel() == 0 else nullcontext(plain)
-        with lent as plain, own_pages():
+        with self.plain(layer) as plain, own_pages():
             kept = _Kept(source, shape, pack(plain), unpack)
         self._kept = kept
         if self._alone and layer.weight.numel():

@@ -13,9 +13,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """glibc's numbers for `mallopt`: the free bytes at the heap's end that are given back, and the size from which a block
 gets pages of its own.
 """
-STAYS, PASSES = 2**18, 2**25
-"""That size while weights are made: it is that of most of them. And while a network computes, the most that glibc
-allows: fresh pages for every tensor on the way cost a sixth of the time of a small picture.
+STAYS, PASSES = 2**18, 2**24
+"""That size while weights are made: it is that of most of them. And while a network computes: fresh pages for every
+tensor on the way cost a sixth of the time of a small picture, and holes in the heap between large ones much memory.
 """
 
 

@@ -46,10 +46,13 @@ class Int8:
         return True
 
     def settle(self) -> None:
-        """Give every layer its weight: what was taken, or else its plain one in 8 bits, which is let go."""
+        """Give every layer its weight: what was taken, or else its plain one in 8 bits, which is let go; none yet where
+        that is empty, because it waits.
+        """
         for name, layer in self._layers.items():
             weight = self._taken.pop(name, None)
-            weight = to_whole(layer.weight.detach()) if weight is None else weight
+            if weight is None and layer.weight.numel():
+                weight = to_whole(layer.weight.detach())
             layer.weight = nn.Parameter(torch.empty(0, dtype=self._dtype), requires_grad=False)
             layer.packed = slot = Int8Weight(self._quantise, weight)
             if isinstance(layer, Conv2d):
@@ -69,7 +72,7 @@ def _folded(slot: Int8Weight, quantise: Quantise, layer: nn.Conv2d) -> tuple[nn.
         rows = slice(first, first + AT_ONCE)
         some.weight = nn.Parameter(whole.values[rows] * whole.scales[rows, None, None, None], requires_grad=False)
         some.out_channels = len(some.weight)
-        part = to_whole(folded(some).weight)
+        part = to_whole(folded(some, some.weight.detach()).weight)
         values[:, rows] = part.values.unflatten(0, (kinds, -1))
         scales[:, rows] = part.scales.unflatten(0, (kinds, -1))
     conv.weight = nn.Parameter(torch.empty(0, dtype=layer.weight.dtype), requires_grad=False)

@@ -52,10 +52,10 @@ def accelerate(
             module.fused = fused
     if fuse and not pack:
         fuse_layers(network)
-    if waiting is not None:
-        waiting.settle()
     if int8 is not None:
         int8.settle()
+    if waiting is not None:
+        waiting.settle()
     if kernel is not None:
         _put_in_force(network, kernel)
     return network

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from pinxit.nn.int8 import Int8Weight
 from pinxit.nn.layers import Conv2d, Linear
 from pinxit.nn.packed import PackedWeight
 
@@ -28,8 +29,9 @@ class Source(Protocol):
 
 
 class Waiting:
-    """One network's weights that wait in the file. `take` belongs into the hands of what reads the weights, the whole
-    then into those of `pinxit.nn.speed.accelerate`. `dtype` is what the layers compute in.
+    """One network's weights, to be packed or rounded to 8 bits, that wait in the file. `take` belongs into the hands of
+    what reads the weights, the whole then into those of `pinxit.nn.speed.accelerate`. `dtype` is what the layers
+    compute in.
 
     All of them are read into the same memory, one after the other: fresh pages for each would take longer than all
     else. It is let go after the last one.
@@ -58,20 +60,21 @@ class Waiting:
         """Tell every layer's packed weight where its plain one is to be had."""
         for name in self._sources:
             packed = self._layers[name].packed
-            if isinstance(packed, PackedWeight):
-                packed.wait_for(partial(self._lend, name))
+            if isinstance(packed, PackedWeight | Int8Weight):
+                packed.wait_for(partial(self._lend, name, raw=isinstance(packed, Int8Weight)))
                 self._left.add(name)
 
     @contextmanager
-    def _lend(self, name: str) -> Generator[Tensor]:
-        """The weight in the order that packing takes it in."""
+    def _lend(self, name: str, *, raw: bool) -> Generator[Tensor]:
+        """The weight in the order that packing takes it in, or `raw` as the file has it, to be rounded only once."""
         with self._lock:
             if self._rooms is None:
                 most = max(source.nbytes for source in self._sources.values())
                 wide = max(1, self._dtype.itemsize // 2)
                 self._rooms = torch.empty(most, dtype=torch.uint8), torch.empty(wide * most, dtype=torch.uint8)
-            raw, ready = self._rooms
-            yield self._ready(self._sources[name].read(raw), ready)
+            first, second = self._rooms
+            tensor = self._sources[name].read(first)
+            yield tensor if raw else self._ready(tensor, second)
             self._left.discard(name)
             if not self._left:
                 self._rooms = None

@@ -133,7 +133,9 @@ class Trainer:
             prefix, slots = "adam.", {}
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 if (value := state.tensors.get(f"{prefix}{key}.{name}")) is not None:
-                    slots[key] = value.to(parameter.device, copy=True)
+                    # A fused step walks through memory: moments must lie as their weights do, which files forget.
+                    like = torch.empty_like(parameter if value.ndim else value, device=parameter.device)
+                    slots[key] = like.copy_(value)
             if slots:
                 self.optimizer.state[parameter] = slots
 

@@ -117,7 +117,7 @@ class TextRecipe(Part):
 
 class UNetShape(Part):
     model_channels: int = Field(default=64, ge=32, multiple_of=32)
-    channel_mult: tuple[int, ...] = (1, 2, 3)
+    channel_mult: tuple[int | float, ...] = (1, 2, 3)
     num_res_blocks: int = Field(default=1, ge=1)
     transformer_depth: tuple[int, ...] = (0, 1, 1)
     head_width: int = Field(default=32, ge=8)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import errno
+import pickle
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +87,18 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert [line["key"] for line in journal.lines] == PLAN
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_full_device_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module._opened  # pyright: ignore[reportPrivateUsage] - what it opens is to be a device
+    monkeypatch.setattr(
+        module, "_opened", lambda path, end: real(path, end) if path.suffix != ".npy" else open("/dev/full", "wb", 0)
+    )
+    with Journal(tmp_path, (16, 8), PLAN) as journal:
+        journal.note("set", {})
+        with pytest.raises(OutOfSpace, match="The disk is full"):
+            journal.note("a", {}, square(10))
+
+
 class Stopped(Exception):
     """The build is cut off here."""
 
@@ -116,6 +132,33 @@ def test_a_build_that_was_cut_off_goes_on_and_ends_the_same(
     assert np.array_equal(again.pixels(64), bank.pixels(64))
     assert not (tmp_path / "bank.partial").exists()
     assert not (again.folder / "journal.jsonl").exists()
+
+
+def test_a_build_that_is_killed_goes_on_and_ends_the_same(tmp_path: Path, bank: Bank) -> None:
+    options = fakes.options(tmp_path)
+    (tmp_path / "options").write_bytes(pickle.dumps(options))
+    code = (
+        "import pickle, sys, time; from pinxit.train.data import build, raster; real = raster.Rasteriser.render\n"
+        "left = iter(range(9))\n"
+        "def render(*given): time.sleep(0 if next(left, None) is not None else 600); return real(*given)\n"
+        "raster.Rasteriser.render = render\n"
+        "build.build(pickle.load(open(sys.argv[1], 'rb')), lambda _: None)"
+    )
+    journal = tmp_path / "bank.partial" / "journal.jsonl"
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "options")])
+    try:
+        for _ in range(1200):
+            if journal.is_file() and journal.read_bytes().count(b"\n") >= 9:
+                break
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.wait()
+    said: list[str] = []
+    again = build(options, said.append)
+    assert any(line.startswith("going on after") for line in said)
+    assert again.drawings == bank.drawings
+    assert np.array_equal(again.pixels(64), bank.pixels(64))
 
 
 def test_a_build_that_dies_while_it_sorts_its_drawings_renders_nothing_again(

@@ -111,6 +111,7 @@ STACKS: Mapping[str, Stack] = {
     "pinxit-int8": _ours("int8", 2.5),
     "pinxit-low": _ours("bfloat16", 2.5, low=True),
     "pinxit-fp16": _ours("float16", 3.0),
+    "pinxit-compiled": _ours("float16", 3.0, compiled=True),
     "diffusers-fp32": _diffusers("float32", 5.0, "float32"),
     "diffusers-bf16": _diffusers("bfloat16", 2.7, "bfloat16"),
     "diffusers-fp16": _diffusers("float16", 2.7, "bfloat16"),

@@ -52,7 +52,7 @@ class Diffusers:
         return self._network("text_encoder")(words).last_hidden_state.float()
 
     def unet(self, x: Tensor, t: float, tokens: Tensor) -> Tensor:
-        latent, time = x.to(self._dtype), torch.tensor(t, device=x.device)
+        latent, time = x.to(self._dtype), torch.full((), t, device=x.device)
         given = (latent, time, tokens.to(self._dtype))
         return self._network("unet")(*given, added_cond_kwargs=self._added(x), return_dict=False)[0].float()
 
@@ -73,7 +73,7 @@ class Diffusers:
         pooled = torch.as_tensor(self._given.pooled[: x.shape[0]]).to(x)
         return {
             "text_embeds": pooled.to(self._dtype),
-            "time_ids": torch.tensor([[*size, 0.0, 0.0, *size]] * x.shape[0], device=x.device).to(self._dtype),
+            "time_ids": torch.tensor([[*size, 0.0, 0.0, *size]] * x.shape[0]).to(x.device, self._dtype, True),
         }
 
     def _network(self, part: str) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pinxit import __version__
 from pinxit.bench.cases import Array, Case, Inputs, inputs_of
-from pinxit.bench.stacks.compute import PARTS, compute
+from pinxit.bench.stacks.compute import PARTS, compute, together
 from pinxit.engine.library import CHECKPOINT, ModelEntry
 from pinxit.engine.means import Means, Precision
 from pinxit.engine.plan import Resolved, resolve
@@ -49,11 +49,18 @@ class OneModel:
 
 
 class Ours:
-    """Computes the cases with what `Residency` holds; a guided step is two calls, one after the other."""
+    """Computes the cases with what `Residency` holds; a guided step is two calls, one after the other, and on a GPU one
+    batch of two, as in the engine.
+    """
 
-    def __init__(self, *, numbers: Precision, weights: str, low: bool = False, device: str = "cpu") -> None:
+    def __init__(
+        self, *, numbers: Precision, weights: str, low: bool = False, compiled: bool = False, device: str = "cpu"
+    ) -> None:
         self.device = device
-        self._residency = Residency(means=Means(device=device, precision=numbers, memory="low" if low else "auto"))
+        self.paired = device != "cpu"
+        memory, way = ("low" if low else "auto"), ("on" if compiled else "off")
+        self._residency = Residency(means=Means.of(device=device, precision=numbers, memory=memory, compile=way))
+        self._residency.save((), compiles=compiled)
         request = GenerationRequest(prompt="", seed=0)
         self._resolved: Resolved = resolve(request, build_catalog(), OneModel(path=Path(weights)))
         self._loaded: set[str] = set()
@@ -73,26 +80,28 @@ class Ours:
 
     @torch.inference_mode()
     def run(self, case: Case) -> Array:
-        return compute(self, case)
+        found = compute(self, case)
+        if told := self._residency.remarks():
+            raise RuntimeError("; ".join(told))
+        return found
 
     def text(self, words: Tensor) -> Tensor:
         return cast(ClipText, self._residency.network(self._resolved, "text_encoder"))(words).last
 
     def unet(self, x: Tensor, t: float, tokens: Tensor) -> Tensor:
-        network = self._resolved.family.network(self._resolved.config, self._residency.network(self._resolved, "unet"))
+        network = self._resolved.family.network(self._resolved.config, self._residency.denoiser(self._resolved))
         return network(x.contiguous(memory_format=torch.channels_last), t, self._told(x, tokens)).contiguous()
 
     def pair(self, x: Tensor, t: float, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        if self.paired:
+            return together(self, x, t, tokens)
         return self.unet(x, t, tokens[:1]), self.unet(x, t, tokens[1:])
 
     def decode(self, z: Tensor) -> Tensor:
-        return self._vae().decode(z)
+        return self._residency.decoder(self._resolved)(z)
 
     def encode(self, picture: Tensor) -> Tensor:
-        return self._vae().encode(picture)[0]
-
-    def _vae(self) -> AutoencoderKL:
-        return cast(AutoencoderKL, self._residency.network(self._resolved, "vae"))
+        return cast(AutoencoderKL, self._residency.network(self._resolved, "vae")).encode(picture)[0]
 
     def _told(self, x: Tensor, tokens: Tensor) -> Conditioning:
         """The prompt, and for models that want them a pooled vector and the size."""

@@ -22,7 +22,7 @@ class UNetConfig:
     in_channels: int
     out_channels: int
     model_channels: int
-    channel_mult: tuple[int, ...]
+    channel_mult: tuple[float, ...]
     num_res_blocks: tuple[int, ...]
     transformer_depth: tuple[Depth, ...]
     transformer_depth_middle: int
@@ -36,6 +36,11 @@ class UNetConfig:
     disable_self_attention: tuple[bool, ...] | None = None
     middle_blocks: int = 2
     guidance_dim: int | None = None
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels by level, the largest size first."""
+        return tuple(int(mult * self.model_channels) for mult in self.channel_mult)
 
     @property
     def branches(self) -> int:

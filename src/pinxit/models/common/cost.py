@@ -19,8 +19,7 @@ IN_STRIPES = 6 * 2**20
 def unet_cost(config: UNetConfig, height: int, width: int, *, tokens: int = TOKENS, bytes_each: int = 4) -> Cost:
     """One U-Net call on one latent of `height` x `width`."""
     kept = largest = 0.0
-    for level, (area, mult) in enumerate(zip(_areas(config, height, width), config.channel_mult, strict=True)):
-        channels = config.model_channels * mult
+    for level, (area, channels) in enumerate(zip(_areas(config, height, width), config.widths, strict=True)):
         largest = max(largest, 10.0 * area * channels)
         kept += area * channels * (config.num_res_blocks[level] + 1)
     return Cost(flops=unet_flops(config, height, width, tokens=tokens), activation_bytes=(largest + kept) * bytes_each)
@@ -38,7 +37,7 @@ def unet_flops(
     """The operations of a call that reuses what a cache holds, or for None of a whole one, with `merging` in it."""
     areas = _areas(config, height, width)
     ratios = dict.fromkeys(config.self_attending[: merging.levels], merging.ratio) if merging else {}
-    widths = [config.model_channels * mult for mult in config.channel_mult]
+    widths = config.widths
     before, skips = config.model_channels, [config.model_channels]
     down: list[float] = [CONV * config.in_channels * before * areas[0]]
     for level, (area, channels) in enumerate(zip(areas, widths, strict=True)):

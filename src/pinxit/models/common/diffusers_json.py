@@ -19,7 +19,7 @@ def unet_json(config: UNetConfig, *, sample_size: int, size_embedding: int = TIM
 
     Heads are counted, whatever the key's name says.
     """
-    widths = [config.model_channels * mult for mult in config.channel_mult]
+    widths = list(config.widths)
     levels = range(len(config.channel_mult))
     down = ["CrossAttnDownBlock2D" if any(config.depths(level)) else "DownBlock2D" for level in levels]
     up = ["CrossAttnUpBlock2D" if any(config.output_depths(level)) else "UpBlock2D" for level in reversed(levels)]

@@ -175,7 +175,8 @@ def sized_network(config: UNetConfig, unet: nn.Module, *, size_width: int) -> Ne
 
         if conditioning.pooled is None:
             raise ValueError("this U-Net needs the pooled text")
-        sizes = sinusoidal(torch.tensor([conditioning.time_ids]).to(x.device), size_width).flatten(1)
+        ids = torch.tensor([conditioning.time_ids]).to(x.device, non_blocking=True)  # waiting would empty a GPU's queue
+        sizes = sinusoidal(ids, size_width).flatten(1)
         parts = (conditioning.pooled.to(x.device), sizes)
         y = torch.cat([part.expand(x.shape[0], -1) for part in parts], dim=1)
         told = told_guidance(x, conditioning, config)

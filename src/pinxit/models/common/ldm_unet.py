@@ -100,7 +100,7 @@ class UNet(nn.Module):
         for level in reversed(range(len(config.channel_mult))):
             depths = config.output_depths(level)
             for index, depth in enumerate(depths):
-                out = config.channel_mult[level] * config.model_channels
+                out = config.widths[level]
                 block: list[nn.Module] = [ResBlock(channels + waiting.pop(), emb, out, dropout=self.dropout)]
                 channels = out
                 if depth:
@@ -236,9 +236,8 @@ def input_blocks(config: UNetConfig, *, dropout: float = 0.0) -> tuple[nn.Module
     emb = 4 * channels
     blocks: list[nn.Module] = [nn.ModuleList([Conv2d(config.in_channels, channels, 3, padding=1)])]
     skips = [channels]
-    for level, mult in enumerate(config.channel_mult):
+    for level, out in enumerate(config.widths):
         for depth in config.depths(level):
-            out = mult * config.model_channels
             block: list[nn.Module] = [ResBlock(channels, emb, out, dropout=dropout)]
             channels = out
             if depth:

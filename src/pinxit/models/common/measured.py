@@ -29,7 +29,7 @@ def unet_config(
     blocks, first = _items(part, "blocks"), _items(part, "first")
     width = part.dim("input_blocks.0.0.weight", 0)
     out = [part.dim(f"input_blocks.{at}.0.out_layers.3.weight", 0) for at in first]
-    if width < 1 or any(channels % width for channels in out):
+    if width < 1 or any(2 * channels % width for channels in out):
         raise BadModelFile(f"The U-Net's levels have {out} channels, which are no multiples of its {width}.")
     heads, per_head = _heads(settings_of(match, component), out, num_heads, head_width)
     added = part.sizes.get("added", 0) or part.sizes.get("projected", 0)
@@ -37,7 +37,7 @@ def unet_config(
         in_channels=part.dim("input_blocks.0.0.weight", 1),
         out_channels=part.dim("out.2.weight", 0) if _items(part, "up_blocks") else 0,
         model_channels=width,
-        channel_mult=tuple(channels // width for channels in out),
+        channel_mult=tuple(channels / width if channels % width else channels // width for channels in out),
         num_res_blocks=blocks,
         transformer_depth=tuple(
             _level(_items(part, "depth"), at, count) for at, count in zip(first, blocks, strict=True)
