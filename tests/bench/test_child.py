@@ -40,6 +40,7 @@ def fake_torch() -> Any:
         memory_allocated=lambda: 100 * MIB,
         max_memory_allocated=lambda: 350 * MIB,
         memory_reserved=lambda: 400 * MIB,
+        empty_cache=lambda: None,
         reset_peak_memory_stats=lambda: None,
         synchronize=lambda: None,
     )

@@ -85,6 +85,15 @@ def test_a_stack_that_cannot_start_says_why(tmp_path: Path) -> None:
         child.ask("versions")
 
 
+def test_a_stack_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pinxit.bench.driver.PATIENCE", 0.01)
+    with (
+        Child(fake("b", tmp_path / "log"), threads=1, scratch=tmp_path) as child,
+        pytest.raises(StackError, match="took too long"),
+    ):
+        child.ask("versions")
+
+
 def test_a_stack_that_is_unknown_or_asked_nonsense_says_so(tmp_path: Path) -> None:
     with (
         Child(fake("b", tmp_path / "log"), threads=1, scratch=tmp_path) as child,

@@ -14,7 +14,7 @@ from pinxit.bench.driver import StackSpec
 from pinxit.bench.report import Report, machine_facts
 from pinxit.bench.session import Setting, compare, groups
 from pinxit.bench.stacks import STACKS, Stack, why_absent
-from pinxit.bench.tiers import QUICK, Tier, Turn
+from pinxit.bench.tiers import GPU, QUICK, Tier, Turn
 from pinxit.engine.machine import Machine
 from tests.bench.fakes import fake
 
@@ -174,3 +174,18 @@ def test_what_a_stack_reads_is_made_once(
         (tmp_path / "made").unlink()
         assert stage.run(turn).skipped == {}
         assert not (tmp_path / "made").exists()
+
+
+def test_on_a_gpu_all_compute_in_one_format_and_are_judged_in_it(tmp_path: Path, stacks: dict[str, Stack]) -> None:
+    """The tier itself, on programs that are not what they say."""
+    turns = tuple(replace(turn, rounds=1) for turn in GPU.turns)
+    setting = replace(Stage(tmp_path, {}).setting(), tier=replace(GPU, turns=turns), default="pinxit-fp16")
+    found = report()
+    found.ceiling["float16"] = 1.0
+    compare(found, setting)
+    assert {row.status for row in found.rows} == {"ok"}
+    ours, peers = ("pinxit-fp16", "pinxit-compiled"), ("diffusers-fp16", "compile-fp16")
+    pairs = {(one.ours, one.peer) for one in found.ratios if one.case == "image-512-20"}
+    assert pairs == {(mine, peer) for mine in ours for peer in peers}
+    kept = {path.name for path in tmp_path.glob("references/*-diffusers-fp16/*")}
+    assert kept == {f"{turn.case.name}.npy" for turn in turns}

@@ -25,6 +25,7 @@ TWO = replace(FAST, gpus=(GPU, OLD))
         ({"device": "cuda0"}, "There is no device named 'cuda0'. Did you mean 'cuda'"),
         ({"precision": "float64"}, "There is no precision named 'float64'. Did you mean 'float"),
         ({"memory": "lo"}, "There is no way with memory named 'lo'. Did you mean 'low'?"),
+        ({"compile": "onn"}, "There is no way of compiling named 'onn'. Did you mean 'on'"),
     ],
 )
 def test_unknown_words_are_told(fields: dict[str, str], told: str) -> None:

@@ -16,7 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pinxit.engine.machine import Machine, this_machine
+from pinxit.engine.means import Means
+from pinxit.engine.places import cache_folder
 from pinxit.engine.residency import Residency
+from pinxit.nn.kernels.winograd import load_winograd
+from pinxit.plugins.manager import build_catalog
 from pinxit.schema.errors import BadModelFile, NumericError, OutOfMemory
 from tests.easel import Easel, Easels, easel_for
 
@@ -104,6 +108,20 @@ def test_the_format_suits_the_machine() -> None:
     assert chosen("avx2", "avx512f") == "float32"
     assert chosen("avx512_bf16") == "bfloat16"
     assert chosen("amx_bf16") == "bfloat16"
+
+
+def test_the_record_names_the_convolutions_of_float32(easels: Easels) -> None:
+    def named(flags: frozenset[str]) -> list[str]:
+        machine = Machine(cores=1, memory=None, available=None, flags=flags)
+        residency = Residency(machine, means=Means(precision="float32"))
+        easel = easels("pinxit", None)
+        own = Easel(library=easel.library, catalog=build_catalog(), residency=residency, model="pinxit")
+        return own.paint(steps=1)[0].record.numerics.split("-")
+
+    flags = this_machine().flags
+    here = load_winograd(cache_folder() / "kernels", flags) is not None
+    assert ("winograd" in named(flags)) == here
+    assert "winograd" not in named(frozenset())
 
 
 def test_this_machine_is_read() -> None:

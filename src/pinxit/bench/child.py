@@ -71,6 +71,8 @@ def _obey(stack: Stack, meter: Meter, command: Mapping[str, Any], device: str) -
             return {"versions": dict(stack.versions())}
         case "prepare":
             meter.begin_case()
+            if device != "cpu":
+                _empty_gpu()
             stack.prepare(Case(**command["case"]))
             return {}
         case "run":
@@ -119,6 +121,13 @@ def _run_on_gpu(stack: Stack, meter: Meter, case: Case, output: Path, *, watched
     if not isinstance(result, Told):
         np.save(output, result)
     return {"seconds": begin.elapsed_time(end) / 1000, "cpu": time.process_time() - cpu, "work_bytes": top - held}
+
+
+def _empty_gpu() -> None:
+    """Give back what other cases left free of the GPU's memory."""
+    import torch
+
+    torch.cuda.empty_cache()
 
 
 def _held_on_gpu() -> int:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +18,10 @@ import numpy as np
 
 from pinxit.bench.cases import Array, Case, Numbers, distance
 from pinxit.bench.noise import Clock, foreign_cores, read_clock
+
+
+PATIENCE = 1800.0
+"""Seconds after which a stack that does not answer is ended."""
 
 
 class StackError(Exception):
@@ -99,9 +104,15 @@ class Child:
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        line = "" if self._process.stdout is None else self._process.stdout.readline()
+        guard = threading.Timer(PATIENCE, self._process.kill)
+        guard.start()
+        try:
+            line = "" if self._process.stdout is None else self._process.stdout.readline()
+        finally:
+            late = not guard.is_alive()
+            guard.cancel()
         if not line:
-            raise StackError(f"the process ended with code {self._process.wait()}")
+            raise StackError("it took too long" if late else f"the process ended with code {self._process.wait()}")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise StackError(str(reply["error"]))

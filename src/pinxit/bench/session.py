@@ -29,7 +29,7 @@ SHARE = 0.8
 WEIGHTS = ("float32", "bfloat16")
 JUDGED = "sd15"
 """The model whose reference outputs are worth a run of their own."""
-RIVALS = {"float32": "pinxit-fp32", "int8": "pinxit-int8"}
+RIVALS = {"float32": "pinxit-fp32", "int8": "pinxit-int8", "float16": "pinxit-compiled"}
 """Which of ours runs beside a program that computes so, next to what users get."""
 
 
@@ -75,7 +75,7 @@ def compare(report: Report, setting: Setting) -> None:
 
 
 def _compare_model(report: Report, setting: Setting, turns: Sequence[Turn], root: Path, scratch: Path) -> None:
-    bench = Bench(folder=scratch, references=_references(root), reference_stack=setting.reference)
+    bench = Bench(folder=scratch, references=_references(root, setting.reference), reference_stack=setting.reference)
     computed = [turn for turn in turns if turn.case.kind not in PROCESS]
     names = [name for name in STACKS if any(name in turn.stacks for turn in computed)]
     names.sort(key=lambda name: name != setting.reference)
@@ -195,12 +195,15 @@ def _judge(report: Report, setting: Setting, bench: Bench, turns: Sequence[Turn]
                 say(f"No reference for {case.name}: {error}")
 
 
-def _references(root: Path) -> Path:
-    """Where outputs are kept that others are compared with: one folder for the weights and the programs' versions."""
+def _references(root: Path, stack: str) -> Path:
+    """Where the outputs of `stack` are kept that others are compared with: one folder for the weights and the programs'
+    versions, and beside it one for a stack that computes less exactly than `REFERENCE`.
+    """
     files = [root / f"{dtype}.sha256.json" for dtype in WEIGHTS]
     facts = [file.read_text("utf-8") for file in files if file.is_file()][:1]
     facts += [_version(name) for name in ("diffusers", "transformers", "torch")]
-    folder = root / "references" / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+    name = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+    folder = root / "references" / (name if stack == REFERENCE else f"{name}-{stack}")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -16,7 +16,7 @@ from pinxit.schema.errors import BadInput, Missing, UsageError
 if TYPE_CHECKING:
     from pinxit.train.data.build import BuildOptions
 
-SHEET_BYTES = 150_000
+SHEET_BYTES = 60_000
 """Most bytes of a contact sheet."""
 
 

@@ -10,10 +10,9 @@ from pinxit.cli.commands import Command, OpenStudio, Studio
 from pinxit.cli.numbers import whole
 from pinxit.cli.parser import Arguments, Flag, Operand
 from pinxit.cli.request_flags import adapter_flag, given
-from pinxit.cli.running import RUN_FLAGS, adopt_model, error_of, stoppable
+from pinxit.cli.running import RUN_FLAGS, adopt_model, one_picture, stoppable
 from pinxit.cli.terminal import Terminal
 from pinxit.cli.watching import counter
-from pinxit.schema.errors import BadModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,9 +113,11 @@ def _evaluated(
     shown = request.model or terminal.say("check.model")
     method = _method(request, studio)
     with counter(terminal, shown) as watch:
-        painted = paint_all(
-            asks, lambda ask: _paint(ask, request, studio, stop), references, watch, sharp=bool(graph or bank)
-        )
+
+        def paint(ask: Ask) -> Image.Image:
+            return one_picture(request.replace(prompt=ask.prompt, seed=ask.seed), {}, studio, stop)
+
+        painted = paint_all(asks, paint, references, watch, sharp=bool(graph or bank))
     losses = None if bank is None else _losses(request, studio, bank)
     domain = domain_of(studio.model_path(request.model))
     report = make_report(shown, painted, references, domain, method=method, graph=graph, losses=losses, bank=bank)
@@ -150,20 +151,6 @@ def _losses(request: GenerationRequest, studio: Studio, bank: Bank) -> Mapping[s
 
     resolved = cast("Plan", studio.plan(request)).resolved
     return autoencoder_losses(cast("Codec", Residency().precise(resolved, "vae")), bank)
-
-
-def _paint(ask: Ask, request: GenerationRequest, studio: Studio, stop: Callable[[], bool]) -> Image.Image:
-    from pinxit.schema.events import Failed, ImageReady
-
-    picture: Image.Image | None = None
-    for event in studio.paint(request.replace(prompt=ask.prompt, seed=ask.seed), {}, stop=stop):
-        if isinstance(event, Failed):
-            raise error_of(event)
-        if isinstance(event, ImageReady):
-            picture = event.image
-    if picture is None:
-        raise BadModelFile("The model painted nothing.", hint="Look at it with `pinxit models inspect`.")
-    return picture
 
 
 def _examine(references: References, terminal: Terminal) -> int:

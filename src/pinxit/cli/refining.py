@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pinxit.cli.commands import Studio
-from pinxit.cli.running import adopt_model, error_of, stoppable
+from pinxit.cli.running import adopt_model, one_picture, stoppable
 from pinxit.cli.terminal import Terminal
 from pinxit.cli.watching import counter
-from pinxit.schema.errors import BadInput, BadModelFile, UsageError
+from pinxit.schema.errors import BadInput, UsageError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -76,7 +76,6 @@ def _repainted(
 ) -> Image.Image:
     from PIL import Image
 
-    from pinxit.schema.events import Failed, ImageReady
     from pinxit.schema.parts import FromImage, ImageRef
 
     file = io.BytesIO()
@@ -84,24 +83,21 @@ def _repainted(
     name = hashlib.sha256(file.getvalue()).hexdigest()
     source = FromImage(image=ImageRef(sha256=name), strength=strength)
     asked = request.replace(prompt=case.prompt, seed=case.seed, source=source)
-    for event in studio.paint(asked, {name: file.getvalue()}, stop=stop):
-        if isinstance(event, Failed):
-            raise error_of(event)
-        if isinstance(event, ImageReady) and event.image is not None:
-            return event.image
-    raise BadModelFile("The model painted nothing.", hint="Look at it with `pinxit models inspect`.")
+    return one_picture(asked, {name: file.getvalue()}, studio, stop)
 
 
 def _tell(found: Refining, names: tuple[str, str], terminal: Terminal) -> None:
     say = terminal.say
-    terminal.result(say("refining.heading", model=names[0], refiner=names[1], count=found.pictures, side=found.crop))
+    terminal.result(
+        say("evaluate.refining.heading", model=names[0], refiner=names[1], count=found.pictures, side=found.crop)
+    )
     for strength, gains in found.gains.items():
-        terminal.result(say("refining.strength", strength=f"{strength:g}"))
+        terminal.result(say("evaluate.refining.strength", strength=f"{strength:g}"))
         for name, gain in gains.items():
             low, high = gain.interval
             terminal.result(
-                f"  {say(f'refining.{name}', network=found.network)}: {gain.base:.4g} -> {gain.refined:.4g}  "
-                f"{gain.difference:+.3g} [{low:+.3g}, {high:+.3g}]  {say(f'refining.verdict.{gain.verdict}')}"
+                f"  {say(f'evaluate.refining.{name}', network=found.network)}: {gain.base:.4g} -> {gain.refined:.4g}  "
+                f"{gain.difference:+.3g} [{low:+.3g}, {high:+.3g}]  {say(f'evaluate.refining.verdict.{gain.verdict}')}"
             )
     psnr, distance = (found.autoencoder[name] for name in ("psnr", "feature_distance"))
-    terminal.result(say("refining.autoencoder", psnr=f"{psnr:.2f}", distance=f"{distance:.4g}"))
+    terminal.result(say("evaluate.refining.autoencoder", psnr=f"{psnr:.2f}", distance=f"{distance:.4g}"))

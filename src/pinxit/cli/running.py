@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from pinxit.cli.commands import Studio
 from pinxit.cli.parser import Arguments, Flag
 from pinxit.cli.terminal import Terminal
-from pinxit.schema.errors import BadInput, PinxitError
+from pinxit.schema.errors import BadInput, BadModelFile, PinxitError
 from pinxit.schema.request import GenerationRequest, ImageFormat, ImageRef
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from pinxit.engine.means import Means
     from pinxit.schema.events import Event, Failed
 
@@ -185,6 +187,23 @@ def _kinds(kind: type[PinxitError]) -> Iterator[type[PinxitError]]:
     yield kind
     for child in kind.__subclasses__():
         yield from _kinds(child)
+
+
+def one_picture(
+    request: GenerationRequest, inputs: Mapping[str, bytes], studio: Studio, stop: Callable[[], bool]
+) -> Image.Image:
+    """The one picture that a request gives. Raises what the run failed with, and BadModelFile when there is none."""
+    from pinxit.schema.events import Failed, ImageReady
+
+    picture: Image.Image | None = None
+    for event in studio.paint(request, inputs, stop=stop):
+        if isinstance(event, Failed):
+            raise error_of(event)
+        if isinstance(event, ImageReady):
+            picture = event.image
+    if picture is None:
+        raise BadModelFile("The model painted nothing.", hint="Look at it with `pinxit models inspect`.")
+    return picture
 
 
 class Stop:

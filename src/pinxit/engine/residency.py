@@ -275,7 +275,7 @@ class Residency:
 def _quantised(network: nn.Module, kind: Quantized) -> nn.Module:
     try:
         return quantise_linear(network, kind)
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError, AssertionError) as error:
         raise Missing(
             f"This torchao does not work beside this torch: {error}.", hint="Install it: pip install 'pinxit[torchao]'."
         ) from error

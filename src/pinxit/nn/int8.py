@@ -97,7 +97,10 @@ class Int8Weight:
         return self._each(x.contiguous(), layer, kept, _ops.qlinear_pointwise, ())
 
     def whole(self, layer: nn.Conv2d) -> Whole:
-        """The weight as the layer computes with it, in its usual order."""
+        """The weight as the layer computes with it, in its usual order; not kept where it can be had again."""
+        waiting = self._waiting(layer)
+        if waiting is not None:
+            return waiting
         kept = self._newest(layer)
         return kept.weight._replace(values=_unpacked(kept.weight.values))
 
@@ -127,12 +130,18 @@ class Int8Weight:
         if plain.numel():
             kept = self._kept = _plain(to_whole(plain))
             layer.weight = nn.Parameter(plain.new_empty(0), requires_grad=False)
-        elif kept is None and self._lend is not None:
-            with self._lend() as lent:
-                kept = self._kept = _plain(to_whole(lent))
+        elif (waiting := self._waiting(layer)) is not None:
+            kept = self._kept = _plain(waiting)
         if kept is None:
             raise _lost()
         return kept
+
+    def _waiting(self, layer: Layer) -> Whole | None:
+        """The weight as it waits in the file, where it still does."""
+        if self._kept is not None or self._lend is None or layer.weight.numel():
+            return None
+        with self._lend() as lent:
+            return to_whole(lent)
 
 
 @torch.inference_mode()

@@ -128,9 +128,13 @@ class PackedWeight:
         plain = layer.weight.detach()
         source, kept, last = source_of(plain), self._kept, self._last
         self._last = shape
-        if kept is not None and (kept.source == source or plain.numel() == 0):
-            if kept.unpack is unpack and (kept.shape == shape or last != shape):
-                return kept.weight
+        if (
+            kept is not None
+            and kept.unpack is unpack
+            and (kept.source == source or plain.numel() == 0)
+            and (kept.shape == shape or last != shape)
+        ):
+            return kept.weight
         with self.plain(layer) as plain, own_pages():
             kept = _Kept(source, shape, pack(plain), unpack)
         self._kept = kept

@@ -95,6 +95,7 @@ def sampler(job: Job, recipe: DiffusionRecipe | RefinerRecipe, task: DiffusionTa
         size=(recipe.size, recipe.size),
         size_embedding=recipe.shape.size_embedding,
         base=base_unet(job.workshop).to(job.device) if isinstance(recipe, RefinerRecipe) else None,
+        below=task.below,
     )
 
 

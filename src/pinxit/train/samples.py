@@ -20,18 +20,17 @@ from pinxit.prompts.tokenizer import ClipTokenizer
 from pinxit.train.conditioning import added_embedding, token_rows
 from pinxit.train.diffusion import with_score
 from pinxit.train.distillation import Grid, Teacher, Told, guided_model
+from pinxit.train.objective import TIMESTEPS
 from pinxit.train.recipe import Guidance
 
 SAMPLES, COLUMNS = 16, 4
 STEPS = 16
-SWITCH = 200
-"""The timestep below which a refiner takes over."""
 
 
 class Sampler:
     """Paints a grid of `prompts`, each with its own seed, at `size` (width, height).
 
-    `base` is set where the trained U-Net is a refiner: it paints the steps above `SWITCH`.
+    Where the trained U-Net is a refiner, `base` paints the steps from timestep `below` on.
     """
 
     def __init__(
@@ -44,6 +43,7 @@ class Sampler:
         size: tuple[int, int],
         size_embedding: int,
         base: UNet | None = None,
+        below: int = TIMESTEPS,
     ) -> None:
         self.networks = networks
         self.vae = vae
@@ -52,6 +52,7 @@ class Sampler:
         self.size = size
         self.size_embedding = size_embedding
         self.base = None if base is None else base.to(torch.bfloat16)
+        self.below = below
         self.grid = Grid.of(STEPS, STEPS)
 
     @torch.no_grad()
@@ -75,7 +76,7 @@ class Sampler:
         device, handed = self.vae.quant_conv.weight.device, self._handed()
         z = noise.to(device) * self.grid.levels[0]
         spans: list[tuple[nn.Module, bool, int, int]] = [(unet, self.base is not None, handed, self.grid.steps)]
-        if self.base is not None:
+        if self.base is not None and handed:
             spans.insert(0, (self.base, False, 0, handed))
         for network, refines, start, end in spans:
             told, nothing = (self._told(text, words, refines) for words in (prompts, [""]))
@@ -86,10 +87,8 @@ class Sampler:
 
     def _handed(self) -> int:
         """The step from which the trained network paints: all of them, unless it is a refiner."""
-        if self.base is None:
-            return 0
         times = [self.grid.process.timestep(level) for level in self.grid.levels[:-1]]
-        return next(at for at, time in enumerate(times) if time < SWITCH)
+        return next(at for at, time in enumerate(times) if time < self.below)
 
     def _told(self, text: nn.Module, prompts: Sequence[str], refines: bool) -> Told:
         device = self.vae.quant_conv.weight.device

@@ -1,8 +1,8 @@
 """Drawings to pixels, in a worker process that may hang, crash or run out of memory without harming the build.
 
 The parent writes requests `kind:u8 size:u32 length:u32 payload` to the worker's standard input and reads answers
-`length:u32 json [pixels]` from its output. A drawing that takes too long costs the worker, which is then replaced. What
-counts is the worker's own processor time, so that a busy machine loses no drawing.
+`length:u32 json [pixels]` from its output. A drawing that takes too long costs the worker, which is then replaced;
+it is tried twice, because a machine that is busy, or was asleep, makes any drawing seem slow.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import io
 import json
 import math
 import re
-import signal
 import struct
 import subprocess
 import sys
@@ -36,12 +35,7 @@ _FIRST = 1.125
 _LARGEST_RENDER = 4096
 _MEMORY_LIMIT = 4 << 30
 _START_LIMIT = 120.0
-_PATIENCE = 12.0
-"""So many times the limit by the clock on the wall end a worker that waits, or one on a system without such timers."""
-
-_OVERTIME = -int(getattr(signal, "SIGPROF", 1 << 16))
-"""How a worker ends whose time is up; Windows knows no such end."""
-
+_TRIES = 2
 PADDING = 0.04
 _VISIBLE = 8
 _OUTSIDE_REFERENCE = re.compile(
@@ -76,10 +70,7 @@ class Refused:
 
 
 class Rasteriser:
-    """A worker process and its pipe. Use as a context manager; `render` never raises for a bad drawing.
-
-    `time_limit` is in seconds of processor time for each drawing.
-    """
+    """A worker process and its pipe. Use as a context manager; `render` never raises for a bad drawing."""
 
     def __init__(self, *, size: int = 256, time_limit: float = 10.0) -> None:
         self.size = size
@@ -107,8 +98,16 @@ class Rasteriser:
 
     def render(self, kind: Payload, payload: bytes) -> Raster | Refused:
         """Render an SVG document or an encoded picture, or say why not (error, time limit, crash)."""
+        for _ in range(_TRIES):
+            found = self._tried(kind, payload)
+            if found is not None:
+                return found
+        return Refused(f"took longer than {self.time_limit:g} s")
+
+    def _tried(self, kind: Payload, payload: bytes) -> Raster | Refused | None:
+        """None when the time was up."""
         process = self._process or self._start()
-        alarm = _Alarm(process, self.time_limit * _PATIENCE)
+        alarm = _Alarm(process, self.time_limit)
         try:
             answer = self._exchange(process, kind, payload)
         except (BrokenPipeError, EOFError):
@@ -116,15 +115,11 @@ class Rasteriser:
         in_time = alarm.stopped()
         if not in_time or answer is None:
             self.close()
-        if answer is None:
-            in_time = in_time and process.returncode != _OVERTIME
-            return Refused("crashed the renderer" if in_time else f"took longer than {self.time_limit:g} s")
-        return answer
+        return Refused("crashed the renderer") if answer is None and in_time else answer
 
     def _start(self) -> subprocess.Popen[bytes]:
         """A fresh worker, once it has said that its imports are done. Raises Missing when it cannot start."""
-        command = (*self.command, str(self.time_limit))
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self._process = process
         alarm = _Alarm(process, _START_LIMIT)
         try:
@@ -298,14 +293,13 @@ def _difference_hash(gray: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def serve(requests: IO[bytes], answers: IO[bytes], time_limit: float) -> None:
-    """Answer requests until the parent closes the pipe; one that takes longer than `time_limit` ends the process."""
+def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer requests until the parent closes the pipe."""
     answers.write(_LENGTH.pack(0))
     answers.flush()
     while len(head := requests.read(_REQUEST.size)) == _REQUEST.size:
         kind, size, length = _REQUEST.unpack(head)
         payload = requests.read(length)
-        _limit_time(time_limit)
         try:
             raster = rasterise(_KINDS[kind], payload, size)
         except (ValueError, OSError, MemoryError, SyntaxError, Image.DecompressionBombError) as error:
@@ -328,12 +322,6 @@ def _answer(answers: IO[bytes], facts: dict[str, object], pixels: bytes = b"") -
     answers.flush()
 
 
-def _limit_time(seconds: float) -> None:
-    """End this process after so many more seconds of processor time, where the system can (not on Windows)."""
-    if sys.platform != "win32":
-        signal.setitimer(signal.ITIMER_PROF, seconds)
-
-
 def _limit_memory() -> None:
     """Cap the worker's address space where the system can (not on Windows)."""
     try:
@@ -347,4 +335,4 @@ if __name__ == "__main__":
     if importlib.util.find_spec("resvg_py") is None:
         sys.exit(1)
     _limit_memory()
-    serve(sys.stdin.buffer, sys.stdout.buffer, float(sys.argv[1]))
+    serve(sys.stdin.buffer, sys.stdout.buffer)

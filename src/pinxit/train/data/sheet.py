@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import textwrap
 from collections import Counter
 from pathlib import Path
@@ -18,6 +19,9 @@ from pinxit.train.data.sources import SOURCES
 
 _LONGEST = 44
 """Letters of a caption."""
+
+_BEHIND_WHITE = (70, 78, 92)
+"""The ground of drawings that are white, to be tinted."""
 
 
 def contact_sheet(
@@ -42,7 +46,8 @@ def contact_sheet(
         raise BadInput(f"The bank holds no drawings of {source!r}.", hint=f"It holds {known}.", field="source")
     chosen = [rows[position * len(rows) // min(count, len(rows))] for position in range(min(count, len(rows)))]
     pixels = bank.pixels(min(bank.sizes, key=lambda size: (size < cell, size)))
-    pictures = [on_colour(pixels[row], background) for row in chosen]
+    grounds = [_BEHIND_WHITE if bank.drawings[row].monochrome else background for row in chosen]
+    pictures = [on_colour(pixels[row], ground) for row, ground in zip(chosen, grounds, strict=True)]
     names = [bank.drawings[row].en[:1] + (bank.drawings[row].zh[:1] if font else ()) for row in chosen]
     texts = [textwrap.shorten(" ".join(name), _LONGEST, placeholder=" ...") for name in names]
     return grid(pictures, texts, columns=columns, cell=cell, font=font)
@@ -83,7 +88,7 @@ def write_sheets(bank: Bank, folder: Path, *, limit: int) -> list[Path]:
 
 def _encoded(sheet: Image.Image, limit: int) -> bytes:
     """The sheet as WebP, as good as `limit` bytes allow, and smaller where even the lowest quality is too much."""
-    for quality in (85, 70, 55, 40):
+    for quality in (85, 70, 55, 40, 30, 20):
         buffer = io.BytesIO()
         sheet.save(buffer, "WEBP", quality=quality, method=6)
         if buffer.tell() <= limit:
@@ -118,12 +123,15 @@ def grid(
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Lines of about `width` pixels; a Chinese character is twice as wide as a letter."""
-    lines, line, used = [], "", 0.0
-    for char in text:
-        step = 6.0 if ord(char) < 0x2E80 else 11.0
-        if used + step > width - 4:
-            lines.append(line)
-            line, used = "", 0.0
-        line, used = line + char, used + step
+    """Lines of about `width` pixels, broken between words or Chinese characters, which are twice as wide as letters."""
+    lines, line = [], ""
+    for part in re.findall(r"[\u2e80-\uffff]|[^\s\u2e80-\uffff]+|\s+", text):
+        if line and _width(line + part.rstrip()) > width - 4:
+            lines.append(line.rstrip())
+            line = ""
+        line = (line + part).lstrip()
     return [*lines, line]
+
+
+def _width(text: str) -> float:
+    return sum(5.4 if ord(char) < 0x2E80 else 11.0 for char in text)
