@@ -79,8 +79,11 @@ def test_a_verdict_becomes_a_reading() -> None:
         embedding=torch.zeros(1, 8),
         features=torch.zeros(1, 8),
     )
-    reading = readings(JUDGE, verdict, torch.full((1, 3, 96, 96), 255, dtype=torch.uint8))[0]
-    assert (reading.things[0].concept, reading.style, reading.ground, reading.colour) == (CAT, "flat", "white", None)
+    picture = torch.full((1, 3, 96, 96), 255, dtype=torch.uint8)
+    assert readings(JUDGE, verdict, picture)[0].things == ()
+    picture[..., 30:60, 30:60] = 0
+    reading = readings(JUDGE, verdict, picture)[0]
+    assert (reading.things[0].concept, reading.style, reading.ground, reading.colour) == (CAT, "flat", "white", "black")
 
 
 def test_one_object_answers_for_ground_and_style_too() -> None:

@@ -37,8 +37,8 @@ pictures of 20 steps run once. A `cold` case is a new process up to its picture 
 for ours; its peak is that of the whole process.
 
 On a GPU, `pinxit bench gpu` measures Stable Diffusion 1.5 against diffusers eager and compiled, all in float16, and
-`gpu-sdxl` SDXL: each in one call that is meant to end within nine minutes, most of them spent on compiling; `--skip` and
-`--resume` cut it in parts. There the GPU's own events take the time, and memory is what tensors take of it.
+`gpu-sdxl` SDXL: each in one call that is meant to end within nine minutes, most of them spent on compiling; `--skip`
+and `--resume` cut it in parts. There the GPU's own events take the time, and memory is what tensors take of it.
 
 The other programs, for whoever wants to measure:
 

@@ -41,7 +41,7 @@ def measure(
     from pinxit.engine.residency import Residency
     from pinxit.evaluate.asks import domain_of
     from pinxit.evaluate.autoencoder import Codec
-    from pinxit.evaluate.refining import SWITCH, measure_refiner, small_things
+    from pinxit.evaluate.refining import STRENGTHS, SWITCH, measure_refiner, small_things, usual_things
     from pinxit.schema.parts import Refine
     from pinxit.schema.request import GenerationRequest
     from pinxit.train.data.bank import Bank
@@ -56,7 +56,8 @@ def measure(
         raise BadInput(terminal.say("error.refiner"), hint=terminal.say("hint.cite"))
     resolved = cast("Plan", studio.plan(refined)).resolved
     side = min(resolved.size.width, resolved.size.height)
-    cases = small_things(Bank.open(Path(bank).expanduser()), domain, count, side=side, seed=seed)
+    drawings = Bank.open(Path(bank).expanduser())
+    small, usual = (make(drawings, domain, count, side=side, seed=seed) for make in (small_things, usual_things))
     shown = (base.model or terminal.say("check.model"), refined.passes[0].model)
     with stoppable(terminal) as stop, counter(terminal, shown[1]) as watch:
 
@@ -64,11 +65,15 @@ def measure(
             return _repainted(case, strength, refined if refines else base, studio, stop)
 
         codec = cast(Codec, Residency().precise(resolved, "vae"))
-        found = measure_refiner(cases, repaint, codec, references, watch, graph=graph)
+        found = measure_refiner(small, repaint, codec, references, watch, graph=graph)
+        beside = measure_refiner(usual, repaint, codec, references, watch, graph=graph, strengths=STRENGTHS[:1])
     if terminal.json:
-        terminal.send({"event": "refined", "model": shown[0], "refiner": shown[1], **found.to_json()})
+        terminal.send(
+            {"event": "refined", "model": shown[0], "refiner": shown[1], **found.to_json(), "usual": beside.to_json()}
+        )
     else:
-        _tell(found, shown, terminal)
+        for one in (found, beside):
+            _tell(one, shown, terminal)
 
 
 def _repainted(

@@ -100,9 +100,9 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
         "summary.evaluate": "Score a model by what its pictures show.",
         "error.refiner": "Only a model that was trained by pinxit can be measured with its refiner.",
         "flag.evaluate-refiner": "Measure what this refiner gains the model on small things, composed from --data.",
-        "evaluate.refining.autoencoder": "The autoencoder alone, there and back: {psnr} dB, feature distance {distance}.",
+        "evaluate.refining.autoencoder": "The autoencoder alone: {psnr} dB, feature distance {distance}.",
         "evaluate.refining.feature_distance": "feature distance ({network})",
-        "evaluate.refining.heading": "{model} alone -> with {refiner}: {count} compositions, {side} pixels around a small thing",
+        "evaluate.refining.heading": "{model} alone -> with {refiner}: {count} compositions, {side} pixels of each",
         "evaluate.refining.kid": "KID ({network})",
         "evaluate.refining.psnr": "PSNR in dB",
         "evaluate.refining.strength": "noised by {strength} and denoised, differences with 95 % intervals:",
@@ -249,8 +249,8 @@ ENGLISH: Mapping[str, str] = MappingProxyType(
             "fastest that this machine computes well in."
         ),
         "flag.compile": (
-            "Compile networks before they compute: faster steps on a GPU, after minutes at the first picture of a size. "
-            "auto does so where that pays."
+            "Compile networks before they compute: faster steps on a GPU, after minutes at the first picture of a "
+            "size. auto does so where that pays."
         ),
         "flag.dry-run": "Say what would be done, without painting.",
         "flag.help": "Show this page.",

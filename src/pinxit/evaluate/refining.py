@@ -2,7 +2,8 @@
 
 Compositions with one small thing each are covered with noise and denoised again by the model alone and with its
 refiner, with the same noise. What lies around the small thing is cut out at its own size and compared with the
-composition. No prompt has to succeed for that, and with noise up to where the refiner takes over it acts alone.
+composition. No prompt has to succeed for that, and with noise up to where the refiner takes over it acts alone. The same is
+done with whole pictures of the kind that the model usually paints, which a refiner should not harm.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from PIL import Image
 from pinxit.evaluate.asks import Domain, worded
 from pinxit.evaluate.autoencoder import Codec
 from pinxit.evaluate.independent import LABEL, Graph, inception_features
+from pinxit.evaluate.prepare import domain_pictures
 from pinxit.evaluate.references import References
 from pinxit.evaluate.statistics import Interval, kernel_distance, paired_difference, paired_kernel_difference
 from pinxit.train.data.backgrounds import BackgroundShares
@@ -45,23 +47,28 @@ _SMALL = CompositionSettings(
     jitter=0.9,
     even_concepts=True,
 )
+_USUAL = 77
 _UNSEEN = 1 << 40
 """Training draws its compositions from other keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A composition, uint8 [S, S, 3], what it shows in words, and the corner (top, left) of what is cut out of it."""
+    """A composition, uint8 [S, S, 3], what it shows in words, and the square of it that is looked at.
+
+    `corner` is that square's (top, left) and `side` its side.
+    """
 
     picture: Pixels
     prompt: str
     seed: int
     corner: tuple[int, int]
+    side: int
 
     def cut(self, picture: Pixels) -> Pixels:
-        """The square around the small thing."""
-        (top, left), side = self.corner, len(self.picture) // PART
-        return picture[top : top + side, left : left + side]
+        """What is looked at of a picture."""
+        top, left = self.corner
+        return picture[top : top + self.side, left : left + self.side]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +129,19 @@ def small_things(bank: Bank, domain: Domain, count: int, *, side: int, seed: int
         if _longest(box) <= 1 / PART:
             prompt = worded(facts, "en", rng)
             corner = _corner((box[1] + box[3]) / 2, side), _corner((box[0] + box[2]) / 2, side)
-            cases.append(Case(picture=picture, prompt=prompt, seed=seed + len(cases), corner=corner))
+            cases.append(Case(picture=picture, prompt=prompt, seed=seed + len(cases), corner=corner, side=side // PART))
     return cases
+
+
+def usual_things(bank: Bank, domain: Domain, count: int, *, side: int, seed: int = 0) -> list[Case]:
+    """`count` compositions such as a model of this domain paints, of one large thing each, looked at whole."""
+    pictures, facts = domain_pictures(bank, domain, count, seed=_USUAL + seed, size=side)
+    rng = np.random.default_rng(seed)
+    whole = pictures.permute(0, 2, 3, 1).contiguous().numpy()
+    return [
+        Case(picture=picture, prompt=worded(shown, "en", rng), seed=seed + at, corner=(0, 0), side=side)
+        for at, (picture, shown) in enumerate(zip(whole, facts, strict=True))
+    ]
 
 
 def _longest(box: Box) -> float:
@@ -144,16 +162,18 @@ def measure_refiner(
     watch: Callable[[int, int], None],
     *,
     graph: Graph | None = None,
+    strengths: Sequence[float] | None = None,
 ) -> Refining:
-    """Denoise every case alone and refined, from every strength, and compare what lies around the small things.
+    """Denoise every case alone and refined, from every strength, and compare what is looked at of each.
 
     Features are those of the independent network where `graph` is at hand, else the judge's.
     """
     real = np.stack([case.cut(case.picture) for case in cases])
     features = _features(real, references, graph)
-    total, at = 2 * len(cases) * len(STRENGTHS), 0
+    strengths = STRENGTHS if strengths is None else strengths
+    total, at = 2 * len(cases) * len(strengths), 0
     gains: dict[float, Mapping[str, Gain]] = {}
-    for strength in STRENGTHS:
+    for strength in strengths:
         made: list[Pixels] = []
         for refined in (False, True):
             cut: list[Pixels] = []

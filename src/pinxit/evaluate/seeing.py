@@ -15,6 +15,9 @@ from pinxit.train.judge import Judge, Verdict
 SURE = 0.2
 """The least probability of a thing that counts as seen."""
 
+_FAINT = 30.0
+"""How far (of 442) a colour must lie from the ground's to be seen at all."""
+
 _BORDER = 0.05
 _CLEAR = 0.04
 """By how much of the picture's side a thing must lie further left, or be larger, for it to count."""
@@ -53,7 +56,7 @@ def readings(judge: Judge, verdict: Verdict, pictures: Tensor) -> list[Reading]:
 def _reading(judge: Judge, heat: Tensor, side: Tensor, style: str, picture: Tensor) -> Reading:
     ground = border_colour(picture)
     return Reading(
-        things=things_in(judge, heat, side),
+        things=() if is_plain(picture, ground) else things_in(judge, heat, side),
         style=style,
         ground=nearest_named(ground).key,
         colour=inner_colour(picture, ground),
@@ -87,6 +90,12 @@ def border_colour(picture: Tensor) -> Rgb:
     rim[wide:-wide, wide:-wide] = False
     red, green, blue = picture[:, rim].median(dim=1).values.tolist()
     return int(red), int(green), int(blue)
+
+
+def is_plain(picture: Tensor, ground: Rgb) -> bool:
+    """Does hardly anything differ from the ground? The judge was never shown such a picture and may see things in it."""
+    away = (picture.float() - torch.tensor(ground).view(3, 1, 1)).norm(dim=0)
+    return float((away > _FAINT).float().mean()) < 0.01
 
 
 def inner_colour(picture: Tensor, ground: Rgb) -> str | None:

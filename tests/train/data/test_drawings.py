@@ -137,3 +137,10 @@ def test_a_missing_parser_is_named(tmp_path: Path, labels: Labels, monkeypatch: 
     monkeypatch.setitem(sys.modules, "pinxit.train.data.openclipart", None)
     with pytest.raises(Missing, match=r"needs lxml, which is not installed\. .*pinxit\[data\]"):
         read_package(source_named("openclipart"), tmp_path / "x.deb", labels)
+
+
+def test_trade_marks_are_left_out(tmp_path: Path, labels: Labels) -> None:
+    icons = {name: fakes.star(5, "#c22") for name in ("google", "reddit", "search", "steam")}
+    for name, expected in (("flat-color-icons", {"search"}), ("game-icons", set(icons))):
+        package = read_package(source_named(name), fakes.pack(tmp_path / name, fakes.iconify_files(icons)), labels)
+        assert {candidate.id.partition("/")[2] for candidate in package.candidates} == expected

@@ -87,18 +87,6 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert [line["key"] for line in journal.lines] == PLAN
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
-def test_a_full_device_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module._opened  # pyright: ignore[reportPrivateUsage] - what it opens is to be a device
-    monkeypatch.setattr(
-        module, "_opened", lambda path, end: real(path, end) if path.suffix != ".npy" else open("/dev/full", "wb", 0)
-    )
-    with Journal(tmp_path, (16, 8), PLAN) as journal:
-        journal.note("set", {})
-        with pytest.raises(OutOfSpace, match="The disk is full"):
-            journal.note("a", {}, square(10))
-
-
 class Stopped(Exception):
     """The build is cut off here."""
 
