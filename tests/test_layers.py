@@ -63,6 +63,7 @@ NAMES_FAMILIES = {
     },
     "pinxit.train.export": {"pinxit"},
     "pinxit.train.diffusion": {"pinxit"},
+    "pinxit.train.latents": {"pinxit"},
     "pinxit.train.preview": {"taesd"},
     "pinxit.train.start": {"pinxit"},
 }

@@ -76,7 +76,11 @@ def test_on_a_gpu_its_own_events_and_memory_count(stack: Fake, tmp_path: Path, m
 def test_the_processor_counts_its_own_time_and_the_kernels_memory(stack: Fake, tmp_path: Path) -> None:
     output = tmp_path / "out.npy"
     ran, memory, unknown = asked(
-        stack, "cpu", {"do": "run", "case": CASE, "output": str(output), "watched": True}, {"do": "memory"}, {"do": "sing"}
+        stack,
+        "cpu",
+        {"do": "run", "case": CASE, "output": str(output), "watched": True},
+        {"do": "memory"},
+        {"do": "sing"},
     )
     assert ran["seconds"] > 0
     assert memory["peak_bytes"] >= memory["held_bytes"] > MIB

@@ -19,7 +19,6 @@ import numpy as np
 from pinxit.bench.cases import Array, Case, Numbers, distance
 from pinxit.bench.noise import Clock, foreign_cores, read_clock
 
-
 PATIENCE = 1800.0
 """Seconds after which a stack that does not answer is ended."""
 

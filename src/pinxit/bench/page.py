@@ -31,8 +31,8 @@ included. stable-diffusion.cpp tells its own time of a step and runs once. OpenV
 `cold` cases import as well.
 
 *Peak* is the most memory that the process had, as the kernel counts it, mapped files included, since the case began;
-what only other cases need is dropped before. *Work* is how far a run of its own, which is not timed, rose above what was
-held before it. *First run* is the time of the first one, with everything that is packed or compiled then. Whole
+what only other cases need is dropped before. *Work* is how far a run of its own, which is not timed, rose above what
+was held before it. *First run* is the time of the first one, with everything that is packed or compiled then. Whole
 pictures of 20 steps run once. A `cold` case is a new process up to its picture of one step on the disk: `pinxit paint`
 for ours; its peak is that of the whole process.
 

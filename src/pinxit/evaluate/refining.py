@@ -2,8 +2,8 @@
 
 Compositions with one small thing each are covered with noise and denoised again by the model alone and with its
 refiner, with the same noise. What lies around the small thing is cut out at its own size and compared with the
-composition. No prompt has to succeed for that, and with noise up to where the refiner takes over it acts alone. The same is
-done with whole pictures of the kind that the model usually paints, which a refiner should not harm.
+composition. No prompt has to succeed for that, and with noise up to where the refiner takes over it acts alone. The
+same is done with whole pictures of the kind that the model usually paints, which a refiner should not harm.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def border_colour(picture: Tensor) -> Rgb:
 
 
 def is_plain(picture: Tensor, ground: Rgb) -> bool:
-    """Does hardly anything differ from the ground? The judge was never shown such a picture and may see things in it."""
+    """Does hardly anything differ from the ground? No judge was shown such pictures, and it may see things in them."""
     away = (picture.float() - torch.tensor(ground).view(3, 1, 1)).norm(dim=0)
     return float((away > _FAINT).float().mean()) < 0.01
 

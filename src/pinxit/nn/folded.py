@@ -87,7 +87,8 @@ def folds(layer: nn.Conv2d) -> bool:
 
 
 def folded(layer: nn.Conv2d, weight: Tensor) -> nn.Conv2d:
-    """The layer with that `weight` as a 2x2 convolution whose output, one row and column too large, holds the four kinds one after the other.
+    """The layer with that `weight` as a 2x2 convolution, whose output, one row and column too large, holds the four
+    kinds one after the other.
 
     Weights are added in float32 and rounded once, a few at a time, so that memory holds little beside them; channels
     lie side by side, so that those of a tap are added at once.

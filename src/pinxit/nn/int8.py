@@ -49,9 +49,9 @@ class Int8Weight:
     """One layer's weight in 8 bits, in the place where others hold a `PackedWeight`.
 
     The plain weight is let go for good, and an empty one stands in its place: what was rounded away cannot be given
-    back. A new plain weight assigned to the layer is rounded in its turn at the next call; with `wait_for` the first one
-    is not even read before that. A convolution's is packed for the input's size at first, and for another one when that
-    comes twice in a row.
+    back. A new plain weight assigned to the layer is rounded in its turn at the next call; with `wait_for` the first
+    one is not even read before that. A convolution's is packed for the input's size at first, and for another one when
+    that comes twice in a row.
     """
 
     __slots__ = ("_kept", "_last", "_lend", "_quantise")

@@ -256,3 +256,23 @@ def test_nothing_here_needs_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("size", [(96, 48), (48, 96)])
+@pytest.mark.parametrize("backgrounds", [COLOUR, SCENE])
+def test_wide_and_tall_pictures_are_not_stretched(
+    bank: Bank, size: tuple[int, int], backgrounds: BackgroundShares
+) -> None:
+    settings = CompositionSettings(kinds=only("single"), backgrounds=backgrounds, scale=(0.6, 0.6))
+    square = Composer(bank, settings, size=48, concepts=(fakes.CAT,), styles=("3d",))
+    other = Composer(bank, settings, size=size, concepts=(fakes.CAT,), styles=("3d",))
+    left, top, right, bottom = square.compose(rng())[1].objects[0].box
+    wanted = np.array([right - left, bottom - top]) * 48
+    generator = rng()
+    for _ in range(12):
+        picture, facts = other.compose(generator)
+        assert picture.shape == (size[1], size[0], 3)
+        left, top, right, bottom = facts.objects[0].box
+        assert 0 <= left < right <= 1
+        assert 0 <= top < bottom <= 1
+        assert np.abs(np.array([(right - left) * size[0], (bottom - top) * size[1]]) - wanted).max() < 2
