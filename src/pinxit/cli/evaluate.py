@@ -15,8 +15,6 @@ from pinxit.cli.terminal import Terminal
 from pinxit.cli.watching import counter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from PIL import Image
 
     from pinxit.engine.plan import Plan
@@ -64,9 +62,8 @@ def run(arguments: Arguments, terminal: Terminal, open_studio: OpenStudio) -> in
     requests = _requests(arguments, studio)
     asks = _asks(requests[0], studio, references, count, seed)
     told: list[tuple[Report, Painted]] = []
-    with stoppable(terminal) as stop:
-        for request in requests:
-            told.append(_evaluated(request, asks, studio, references, terminal, stop, graph=graph, bank=drawings))
+    for request in requests:
+        told.append(_evaluated(request, asks, studio, references, terminal, graph=graph, bank=drawings))
     found = compare(*told[0], *told[1], references) if len(told) > 1 else None
     _tell([report for report, _ in told], found, terminal)
     return 0
@@ -101,7 +98,6 @@ def _evaluated(
     studio: Studio,
     references: References,
     terminal: Terminal,
-    stop: Callable[[], bool],
     *,
     graph: Graph | None,
     bank: Bank | None,
@@ -112,7 +108,8 @@ def _evaluated(
 
     shown = request.model or terminal.say("check.model")
     method = _method(request, studio)
-    with counter(terminal, shown) as watch:
+    # What is measured afterwards takes minutes with a bank, and ends at once when it is told to.
+    with stoppable(terminal) as stop, counter(terminal, shown) as watch:
 
         def paint(ask: Ask) -> Image.Image:
             return one_picture(request.replace(prompt=ask.prompt, seed=ask.seed), {}, studio, stop)
