@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,13 +25,6 @@ ADDER = 'extern "C" int add(int a, int b) { return a + b; }\n'
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> AttentionKernel | None:
     """The kernel; None on machines without the instructions or a compiler, where there is nothing to compare."""
     return load_attention(tmp_path_factory.mktemp("kernels"), this_machine().flags)
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

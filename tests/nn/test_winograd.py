@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,13 +29,6 @@ SIZES = [(16, 16), (8, 17), (13, 31), (1, 64), (129, 1), (40, 33)]
 def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> WinogradKernel | None:
     """Each build that this processor runs; None on machines without any, where there is nothing to compare."""
     return load_winograd(tmp_path_factory.mktemp("kernels"), request.param)
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

@@ -22,6 +22,7 @@ from pinxit.train.recipe import (
 )
 from pinxit.train.workshop import AnyRecipe, Job, run
 
+UNET = UNetShape(model_channels=32, channel_mult=(1, 2), transformer_depth=(0, 1), size_embedding=8)
 VAE = VaeShape(channel_mult=(1, 1, 1, 1, 2), z_channels=4)
 
 
@@ -40,7 +41,7 @@ RECIPES: dict[str, AnyRecipe] = {
     ),
     "unet": DiffusionRecipe(
         kind="diffusion",
-        shape=UNetShape(model_channels=32, channel_mult=(1, 2), transformer_depth=(0, 1), size_embedding=8),
+        shape=UNET,
         size=64,
         pool=16,
         refresh=1,
@@ -48,7 +49,7 @@ RECIPES: dict[str, AnyRecipe] = {
     ),
     "refiner": RefinerRecipe(
         kind="refiner",
-        shape=UNetShape(model_channels=32, channel_mult=(1, 2), transformer_depth=(0, 1), size_embedding=8),
+        shape=UNET,
         size=64,
         pool=16,
         terminal=0.0,
